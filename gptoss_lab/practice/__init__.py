@@ -1,0 +1,1 @@
+"""The embedded practice server: Ollama's HTTP API over llama.cpp, on loopback only."""
