@@ -106,31 +106,44 @@ async def load(scheduler: Scheduler, ask: Ask) -> None:
 
 
 async def _chunks(engine: Engine, ask: Ask) -> AsyncIterator[list[Chunk]]:
-    """Yield the engine's chunks; a prompt that does not fit is cut as Ollama cuts it, unless `truncate` is false."""
-    messages = ask.messages
+    """Yield the engine's chunks of the answer.
+
+    A prompt that does not fit is cut as Ollama cuts it, unless `truncate` is false. An answer that breaks its own
+    format ends there; if it breaks in its first words, its raw text is sent, as Ollama's harmony parser would.
+    """
+    messages, raw, sent = ask.messages, ask.prompt, False
     while True:
-        raw = ask.prompt is not None
-        body = {**_limits(ask), "prompt": ask.prompt} if raw else {**_limits(ask), **_chat_body(ask, messages)}
+        body = {**_limits(ask), **({"prompt": raw} if raw is not None else _chat_body(ask, messages))}
         try:
-            async with aclosing(engine.complete(body) if raw else engine.chat(body)) as stream:
+            async with aclosing(engine.complete(body) if raw is not None else engine.chat(body)) as stream:
                 async for batch in stream:
                     _raise_error(batch)
+                    sent = sent or any(_has_text(chunk) for chunk in batch)
                     yield batch
             return
+        except _BrokenFormat:
+            if sent or raw is not None:
+                return
+            raw = await engine.render(_chat_body(ask, messages))
         except EngineError as error:
-            if error.error.get("type") != _EXCEEDED or not ask.truncate or raw:
+            if error.error.get("type") != _EXCEEDED or not ask.truncate or raw is not None:
                 raise
             messages = _cut(messages, error.error)
 
 
+class _BrokenFormat(EngineError):
+    """What the model wrote does not fit the format its template promises."""
+
+
 def _raise_error(batch: list[Chunk]) -> None:
     for chunk in batch:
-        if "error" in chunk:
-            error = chunk["error"]
-            if int(error.get("code", 500)) >= 500:  # the words of a real server for an answer that breaks its format
-                words = f"map[code:{error.get('code')} message:{error.get('message')} type:{error.get('type')}]"
-                raise ModelError(500, f"llama-server chat error: {words}")
-            raise EngineError(error)
+        if error := chunk.get("error"):
+            raise (_BrokenFormat if "does not match the expected" in error.get("message", "") else EngineError)(error)
+
+
+def _has_text(chunk: Chunk) -> bool:
+    deltas = (choice.get("delta", {}) for choice in chunk.get("choices", []))
+    return any(delta.get("content") or delta.get("reasoning_content") or delta.get("tool_calls") for delta in deltas)
 
 
 def _cut(messages: list[dict[str, Any]], exceeded: dict[str, Any]) -> list[dict[str, Any]]:
@@ -151,11 +164,10 @@ def _limits(ask: Ask) -> dict[str, Any]:
     body = {ours: options[name] for name, ours in _SAMPLING.items() if name in options}
     limit = options.get("num_predict", -1)
     body["max_tokens"] = limit if limit >= 0 else _NO_LIMIT * ask.settings.num_ctx
-    if not ask.shift:
-        body["timings_per_token"] = True
     if ask.top_logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": ask.top_logprobs}
     body["return_progress"] = True  # a chunk per batch of the prompt, so that a client who leaves is noticed
+    body["timings_per_token"] = True  # counters also for an answer that is stopped or breaks off
     return body
 
 

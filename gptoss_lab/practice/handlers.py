@@ -399,6 +399,8 @@ class Create(StatusHandler):
             raise BadRequest("neither 'from' or 'files' was specified")
         if body.get("quantize"):
             raise BadRequest("this server does not quantize: give it a file that already is")
+        if body.get("template"):
+            raise BadRequest("this server uses the chat template inside the GGUF file and takes no other")
         await self.report(self._steps(name, body), body.get("stream") is not False)
 
     async def _steps(self, name: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -407,7 +409,7 @@ class Create(StatusHandler):
         base = self._base(name, body)
         digest = base.path.name.replace("sha256-", "") if base.path.name.startswith("sha256-") else base.digest
         yield {"status": f"using existing layer sha256:{digest}"}
-        for key in ("template", "system", "parameters", "messages"):
+        for key in ("system", "parameters", "messages"):
             if body.get(key):
                 content = hashlib.sha256(dump(body[key])).hexdigest()
                 yield {"status": f"creating new layer sha256:{content}"}
@@ -415,7 +417,6 @@ class Create(StatusHandler):
             replace(
                 base,
                 name=name,
-                template=body.get("template") or base.template,
                 system=body.get("system") or base.system,
                 parameters={**base.parameters, **check_options(body.get("parameters") or {})},
                 messages=body.get("messages") or base.messages,
@@ -518,14 +519,13 @@ def _shown(model: Model, verbose: bool) -> dict[str, Any]:
     header = model.header
     info = {key: value if verbose or not isinstance(value, list) else None for key, value in header.metadata.items()}
     info["general.parameter_count"] = header.parameters
-    template = model.template or header.chat_template
     info.pop("tokenizer.chat_template", None)
     parameters = "\n".join(f"{key:<30} {json.dumps(value)}" for key, value in sorted(model.parameters.items()))
     shown = {
         "license": model.license,
         "modelfile": _modelfile(model),
         "parameters": parameters,
-        "template": template,
+        "template": header.chat_template,
         "system": model.system,
         "details": _details(model),
         "messages": model.messages,

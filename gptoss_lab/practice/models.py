@@ -42,7 +42,6 @@ class Model:
     digest: str
     modified_at: str
     parent: str = ""
-    template: str = ""
     system: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -58,8 +57,8 @@ class Model:
 
     @property
     def capabilities(self) -> list[str]:
-        """What the chat template can do, in Ollama's words. An embedding model has no template and no head."""
-        template = self.template or self.header.chat_template
+        """What the chat template can do, in Ollama's words."""
+        template = self.header.chat_template
         thinks = "reasoning_effort" in template or "<think>" in template or "enable_thinking" in template
         return ["completion", *(["tools"] if "tools" in template else []), *(["thinking"] if thinks else [])]
 

@@ -1,0 +1,52 @@
+"""What the tests share: a practice server of their own, on an event loop in a thread."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gptoss_lab.practice.server import PracticeServer, Settings
+from gptoss_lab.tiny import MODEL_PATH
+
+
+@contextmanager
+def running_server(folder: Path, **settings: object) -> Iterator[str]:
+    """Run a practice server in this process and give its address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+
+    async def start() -> tuple[PracticeServer, int]:
+        server = PracticeServer(Settings(models_dir=folder, **settings))  # type: ignore[arg-type]
+        return server, await server.start()
+
+    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+
+
+def write_plain_model(path: Path) -> Path:
+    """Write the practice model with a chat template that knows neither thinking nor tools."""
+    import gguf
+    from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
+
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+    changed = {"tokenizer.chat_template": MetadataDetails(gguf.GGUFValueType.STRING, template)}
+    writer = gguf.GGUFWriter(path, "gpt-oss")
+    copy_with_new_metadata(gguf.GGUFReader(MODEL_PATH), writer, changed, [])
+    return path
+
+
+@pytest.fixture(scope="session")
+def practice_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for the tests that leave it as they found it."""
+    with running_server(tmp_path_factory.mktemp("models")) as url:
+        yield url
