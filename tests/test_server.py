@@ -6,6 +6,8 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,12 +43,14 @@ def chat(url: str, **more: Any) -> dict[str, Any]:
     return content
 
 
-def start_endless(url: str) -> Any:
-    """Begin an answer that would take very long, and return the open stream after its first line."""
-    stream = httpx.stream("POST", f"{url}/api/chat", json=ENDLESS, timeout=60, trust_env=False)
-    response = stream.__enter__()
-    next(response.iter_lines())
-    return stream
+@contextmanager
+def endless_answer(url: str) -> Iterator[None]:
+    """Hold an answer that would take very long open, from its first line on; leave it at the end."""
+    with httpx.stream("POST", f"{url}/api/chat", json=ENDLESS, timeout=60, trust_env=False) as response:
+        lines = response.iter_lines()
+        next(lines)
+        yield
+        lines.close()  # type: ignore[attr-defined]
 
 
 def test_streams_thinking_apart_from_content(practice_url: str) -> None:
@@ -92,27 +96,23 @@ def test_a_tool_parameter_without_a_type_is_no_error(practice_url: str) -> None:
 
 def test_a_client_that_leaves_frees_the_slot(tmp_path: Path) -> None:
     with running_server(tmp_path) as url:
-        stream = start_endless(url)
-        waiting = ThreadPoolExecutor(1).submit(chat, url, options={"num_predict": 3, "num_ctx": 512})
-        assert not waiting.done()
-        stream.__exit__(None, None, None)
+        with endless_answer(url):
+            waiting = ThreadPoolExecutor(1).submit(chat, url, options={"num_predict": 3, "num_ctx": 512})
+            with pytest.raises(FutureTimeoutError):
+                waiting.result(0.3)
         assert waiting.result(20)["done"]
 
 
 def test_a_client_that_leaves_the_queue_is_forgotten(tmp_path: Path) -> None:
     with running_server(tmp_path) as url:
-        stream = start_endless(url)
-        with pytest.raises(httpx.ReadTimeout):
+        with endless_answer(url), pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/api/chat", json=LONG, timeout=0.3)
-        stream.__exit__(None, None, None)
         assert chat(url, options={"num_predict": 3, "num_ctx": 512})["done"]
 
 
 def test_two_slots_answer_side_by_side(tmp_path: Path) -> None:
-    with running_server(tmp_path, parallel=2) as url:
-        stream = start_endless(url)
-        assert chat(url, options={"num_predict": 3, "num_ctx": 512})["done"]  # answered while the first still runs
-        stream.__exit__(None, None, None)
+    with running_server(tmp_path, parallel=2) as url, endless_answer(url):
+        assert chat(url, options={"num_predict": 3, "num_ctx": 512})["done"]
 
 
 def test_eight_at_once_are_all_answered(practice_url: str) -> None:
