@@ -1,0 +1,127 @@
+"""`gptoss-lab`: open the course, copy it, serve a model, ask one question.
+
+Every command says errors in a sentence and returns 1; only mistakes of this program show a traceback.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gptoss_lab import __version__
+from gptoss_lab.errors import LabError
+from gptoss_lab.text import LANGUAGES, language, text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.lang:
+        os.environ["GPTOSS_LAB_LANG"] = options.lang
+    try:
+        code: int = options.run(options)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(text("cli.system", error=error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gptoss-lab", description=text("cli.about"))
+    parser.add_argument("--version", action="version", version=f"gptoss-lab {__version__}")
+    _open_options(parser)
+    parser.set_defaults(run=_open)
+    commands = parser.add_subparsers(title="commands", metavar="command")
+    copy = _command(commands, "copy", _copy)
+    copy.add_argument("folder", type=Path, metavar="DIR")
+    serve = _command(commands, "serve", _serve)
+    serve.add_argument("--model", type=Path, metavar="FILE", help=text("cli.model"))
+    serve.add_argument("--port", type=int, default=11435, help=text("cli.serve_port"))
+    serve.add_argument("--threads", type=int, default=1, help=text("cli.threads"))
+    ask = _command(commands, "ask", _ask)
+    ask.add_argument("question")
+    ask.add_argument("--think", choices=("low", "medium", "high"), default="low", help=text("cli.think"))
+    ask.add_argument("--server", default=None, metavar="auto|practice|URL", help=text("cli.server"))
+    _command(commands, "stop", _stop)
+    return parser
+
+
+def _open_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lang", choices=LANGUAGES, help=text("cli.lang"))
+    parser.add_argument("--no-browser", action="store_true", help=text("cli.no_browser"))
+    parser.add_argument("--port", type=int, default=8888, help=text("cli.port"))
+    parser.add_argument("--server", default="auto", metavar="auto|practice|URL", help=text("cli.server"))
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: object
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text(f"cli.{name}"), description=text(f"cli.{name}"))
+    parser.add_argument("--lang", choices=LANGUAGES, default=argparse.SUPPRESS, help=text("cli.lang"))
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _open(options: argparse.Namespace) -> int:
+    from gptoss_lab import course, jupyter
+    from gptoss_lab.connect import connect
+
+    os.environ["GPTOSS_LAB_SERVER"] = options.server
+    if options.lang:
+        os.environ["GPTOSS_LAB_LANG"] = options.lang
+    lab = connect()
+    notebooks = course.folder()
+    return jupyter.run(notebooks, language(), options.port, browser=not options.no_browser, practice=lab.kind == "practice")
+
+
+def _copy(options: argparse.Namespace) -> int:
+    from gptoss_lab import course
+
+    copied = course.copy(options.folder)
+    print(text("cli.copied", new=len(copied.new), folder=copied.folder))
+    if copied.kept:
+        print(text("cli.kept", names=", ".join(path.as_posix() for path in copied.kept)))
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from gptoss_lab.practice.foreground import serve
+
+    return serve(options.model, options.port, options.threads)
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from ollama import ResponseError
+
+    from gptoss_lab.connect import connect
+
+    lab = connect(options.server)
+    question = [{"role": "user", "content": options.question}]
+    try:
+        for part in lab.client.chat(lab.model, question, think=options.think, stream=True):
+            print(_dim(part.message.thinking or "") + (part.message.content or ""), end="", flush=True)
+    except ResponseError as error:
+        raise LabError(error.error) from error
+    print()
+    return 0
+
+
+def _dim(words: str) -> str:
+    return f"\x1b[2m{words}\x1b[0m" if words and sys.stdout.isatty() else words
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from gptoss_lab.practice import process
+
+    print(text("cli.stopped" if process.stop() else "cli.nothing_to_stop"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

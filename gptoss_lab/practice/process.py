@@ -1,0 +1,273 @@
+"""The practice server as a process of its own: one per user, machine and version, found again by a state file.
+
+Whoever needs it holds it (a small file with the holder's process id). It ends when its last holder has ended, or when
+nobody asked it anything for half an hour. A server that has died is noticed, its last words are read, and a new one
+is started. How requests are answered is the business of `gptoss_lab.practice.server`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss_lab import __version__
+from gptoss_lab.errors import LabError
+from gptoss_lab.home import home
+from gptoss_lab.practice.engine_check import check_engine, why_it_ended
+from gptoss_lab.text import text
+
+if TYPE_CHECKING:
+    from gptoss_lab.practice.server import PracticeServer
+
+IDLE_LIMIT_S = 1800.0
+GRACE_S = 15.0  # a holder may take this long to write its file after it has started the server
+START_LIMIT_S = 60.0
+LAST_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Running:
+    """A practice server that runs."""
+
+    host: str
+    pid: int
+    created_s: float
+    version: str
+    python: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A running server, and what happened to the one before it if that one died."""
+
+    server: Running
+    accident: str = ""
+
+
+def find() -> Running | None:
+    """Return the running server of this version, or None."""
+    running = _read_state()
+    return running if running and _alive(running.pid, running.created_s) and _answers(running.host) else None
+
+
+def ensure(port: int = 0) -> Found:
+    """Return a running server, started if there is none; this process becomes one of its holders.
+
+    Raises LabError in plain words when it cannot start.
+    """
+    hold()
+    if running := find():
+        return Found(running)
+    with _only_one_starts():
+        if running := find():
+            return Found(running)
+        accident = _accident()
+        return Found(_start(port), accident)
+
+
+def hold() -> None:
+    """Keep the server alive as long as this process lives."""
+    import psutil
+
+    folder = _holders()
+    folder.mkdir(parents=True, exist_ok=True)
+    me = psutil.Process()
+    _write(folder / f"{me.pid}.json", {"pid": me.pid, "created_s": me.create_time()})
+
+
+def release() -> None:
+    """Let go: the server may end if nobody else holds it."""
+    (_holders() / f"{os.getpid()}.json").unlink(missing_ok=True)
+
+
+def is_held() -> bool:
+    """Say whether any living process holds the server."""
+    return any(_living_holders())
+
+
+def stop() -> bool:
+    """End the server whoever holds it, and say whether there was one."""
+    import psutil
+
+    running = find()
+    if not running:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(running.pid)
+        process.terminate()
+        try:
+            process.wait(10)
+        except psutil.TimeoutExpired:
+            process.kill()
+    _state().unlink(missing_ok=True)
+    return True
+
+
+def main(port: int) -> int:
+    """Be the server until its holders are gone; return the exit code. Errors are said on standard error."""
+    try:
+        check_engine()
+        asyncio.run(_serve(port))
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(port: int) -> None:
+    from gptoss_lab.practice.server import PracticeServer, Settings
+
+    server = PracticeServer(Settings.from_env(home() / "models"))
+    try:
+        port = await server.start(port)
+    except LabError:
+        port = await server.start(0)  # somebody took the port of the server that died
+    mine = _describe(port)
+    _write(_state(), asdict(mine))
+    try:
+        await _until_unneeded(server)
+    finally:
+        if _read_state() == mine:
+            _state().unlink(missing_ok=True)
+        await server.close()
+
+
+async def _until_unneeded(server: "PracticeServer") -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: loop.call_soon_threadsafe(ended.set))
+    idle_limit_s = float(os.environ.get("GPTOSS_LAB_IDLE_S", IDLE_LIMIT_S))
+    begun_s = time.monotonic()
+    while not ended.is_set():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ended.wait(), 1.0)
+        alone = time.monotonic() - begun_s > GRACE_S and not is_held()
+        if alone or server.idle_s > idle_limit_s:
+            return
+
+
+def _living_holders() -> Iterator[Path]:
+    """Yield the files of holders that live; the others are removed."""
+    for path in _holders().glob("*.json"):
+        try:
+            holder = json.loads(path.read_text(encoding="utf-8"))
+            alive = _alive(holder["pid"], holder["created_s"])
+        except (OSError, ValueError, KeyError, TypeError):
+            alive = False
+        if alive:
+            yield path
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _describe(port: int) -> Running:
+    import psutil
+
+    me = psutil.Process()
+    host = f"http://127.0.0.1:{port}"
+    return Running(host, me.pid, me.create_time(), __version__, sys.executable, str(_log()))
+
+
+def _start(port: int) -> Running:
+    log = _log()
+    with contextlib.suppress(OSError):
+        log.replace(log.with_suffix(".old.log"))
+    command = [sys.executable, "-m", "gptoss_lab.practice", "--port", str(port)]
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, **_detached())
+    limit_s = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < limit_s:
+        if running := find():
+            return running
+        if process.poll() is not None:
+            raise LabError(*why_it_ended(process.returncode, _last_words()))
+        time.sleep(0.02)
+    process.kill()
+    raise LabError(text("practice.too_slow", seconds=int(START_LIMIT_S)), text("practice.see_log", log=log))
+
+
+def _detached() -> dict[str, Any]:
+    """Return what makes a process of its own, not ended by the Ctrl-C that is meant for its parent."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def _accident() -> str:
+    """Return one sentence about a server that died and left its state file behind; remove the file."""
+    state = _state()
+    if not state.is_file():
+        return ""
+    state.unlink(missing_ok=True)
+    words = _last_words()
+    return text("practice.accident_words", words=words[-1]) if words else text("practice.accident")
+
+
+def _last_words() -> list[str]:
+    try:
+        lines = _log().read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-LAST_WORDS:]
+
+
+def _alive(pid: int, created_s: float) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created_s) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _answers(host: str) -> bool:
+    import httpx
+
+    try:
+        reply = httpx.get(f"{host}/api/version", timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return reply.status_code == 200 and "practice" in reply.text
+
+
+def _only_one_starts() -> "contextlib.AbstractContextManager[object]":
+    from filelock import FileLock
+
+    return FileLock(home() / "practice.lock", timeout=START_LIMIT_S)
+
+
+def _read_state() -> Running | None:
+    try:
+        return Running(**json.loads(_state().read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write a file so that a reader sees all of it or the old one."""
+    whole = path.with_name(f"{path.name}.{os.getpid()}.new")
+    whole.write_text(json.dumps(content), encoding="utf-8")
+    whole.replace(path)
+
+
+def _state() -> Path:
+    return home() / f"practice-{__version__}.json"
+
+
+def _holders() -> Path:
+    return home() / f"holders-{__version__}"
+
+
+def _log() -> Path:
+    return home() / f"practice-{__version__}.log"
