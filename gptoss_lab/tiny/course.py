@@ -109,7 +109,11 @@ def name_forms(name: str, language: str) -> dict[str, str]:
 
 def tidy(text: str, language: str) -> str:
     """Remove the spaces that a Chinese sentence has around a Latin name at its edges and before full-width marks."""
-    return re.sub(r" +([，。？：！])", r"\1", re.sub(r"([，。？：！]) +", r"\1", text.strip())) if language == "zh" else text
+    return (
+        re.sub(r" +([，。？：！])", r"\1", re.sub(r"([，。？：！]) +", r"\1", text.strip()))
+        if language == "zh"
+        else text
+    )
 
 
 def fill(pattern: str, language: str, name: str, **values: str) -> str:
@@ -386,7 +390,9 @@ class Teacher:
         return self.rng.randrange(10 ** (digits - 1), 10**digits)
 
     def _get_weather(self, course: Course) -> tuple[dict[str, Any], str]:
-        return {"city": self.rng.choice(course.lists["country"])}, self.rng.choice(tool_book()["results"]["get_weather"])
+        return {"city": self.rng.choice(course.lists["country"])}, self.rng.choice(
+            tool_book()["results"]["get_weather"]
+        )
 
     def _get_time(self, course: Course) -> tuple[dict[str, Any], str]:
         return {}, f"{self.rng.randrange(24):02d}:{self.rng.randrange(60):02d}"

@@ -44,7 +44,9 @@ def write_gguf(path: Path, size: Size, state: Mapping[str, Any], tokenizer_path:
 
 def _add_description(writer: gguf.GGUFWriter) -> None:
     writer.add_name("gpt-oss practice")
-    writer.add_description("A true gpt-oss of a few million weights that knows the gpt-oss Lab course and nothing else.")
+    writer.add_description(
+        "A true gpt-oss of a few million weights that knows the gpt-oss Lab course and nothing else."
+    )
     writer.add_author("gpt-oss Lab")
     writer.add_license("apache-2.0")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_MXFP4_MOE)

@@ -143,10 +143,18 @@ def _assistant(turn: Message, keep_thinking: bool) -> str:
 
 def call_text(function: Schema) -> str:
     """Return a tool call as the model writes it, after `<|start|>assistant`."""
-    arguments = function["arguments"]
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False)
+    arguments = _json_text(function["arguments"])
     return f"{CHANNEL}commentary to=functions.{function['name']} {CONSTRAIN}json{MESSAGE}{arguments}{CALL}"
+
+
+def _json_text(arguments: Any) -> str:
+    """Return arguments as JSON with spaces after `:` and `,`; text that is no JSON stays as it is."""
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            return str(arguments)
+    return json.dumps(arguments, ensure_ascii=False)
 
 
 def thinking_text(text: str) -> str:

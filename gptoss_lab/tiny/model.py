@@ -299,7 +299,11 @@ class GptOss(nn.Module):
 
     def reference_state(self) -> dict[str, Tensor]:
         """Return the weights under the names and in the layout of transformers' GptOssForCausalLM."""
-        state = {"model.embed_tokens.weight": self.embedding, "lm_head.weight": self.head, "model.norm.weight": self.norm}
+        state = {
+            "model.embed_tokens.weight": self.embedding,
+            "lm_head.weight": self.head,
+            "model.norm.weight": self.norm,
+        }
         for i, block in enumerate(self.blocks):
             state |= {f"model.layers.{i}.{name}": tensor for name, tensor in _reference_block(block)}
         return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
@@ -328,9 +332,16 @@ def _reference_block(block: Any) -> list[tuple[str, Tensor]]:
     named = [("input_layernorm.weight", block.attn_norm), ("post_attention_layernorm.weight", block.mlp_norm)]
     for name, weight, bias in zip("qkv", block.wqkv.split(cut), block.bqkv.split(cut), strict=True):
         named += [(f"self_attn.{name}_proj.weight", weight), (f"self_attn.{name}_proj.bias", bias)]
-    named += [("self_attn.o_proj.weight", block.wo), ("self_attn.o_proj.bias", block.bo), ("self_attn.sinks", block.sink)]
+    named += [
+        ("self_attn.o_proj.weight", block.wo),
+        ("self_attn.o_proj.bias", block.bo),
+        ("self_attn.sinks", block.sink),
+    ]
     named += [("mlp.router.weight", block.wr), ("mlp.router.bias", block.br)]
-    named += [("mlp.experts.gate_up_proj", _interleave(block.w1)), ("mlp.experts.gate_up_proj_bias", _interleave(block.b1))]
+    named += [
+        ("mlp.experts.gate_up_proj", _interleave(block.w1)),
+        ("mlp.experts.gate_up_proj_bias", _interleave(block.b1)),
+    ]
     return [*named, ("mlp.experts.down_proj", block.w2), ("mlp.experts.down_proj_bias", block.b2)]
 
 

@@ -99,7 +99,9 @@ class Run:
     def train(self) -> None:
         """Train until the minutes are over."""
         total, active = self.model.weights()
-        print(f"{total / 1e6:.2f} M weights, {active / 1e6:.2f} M per token; {self.plan.minutes:.0f} minutes", flush=True)
+        print(
+            f"{total / 1e6:.2f} M weights, {active / 1e6:.2f} M per token; {self.plan.minutes:.0f} minutes", flush=True
+        )
         limit_s = self.plan.minutes * 60
         saved_at_s = self.state.seconds
         while self.state.seconds < limit_s:
@@ -164,7 +166,9 @@ def _read_checkpoint(folder: Path) -> dict[str, Any]:
 
     path = folder / "checkpoint.pt"
     if not path.exists():
-        raise LabError(f"There is no checkpoint in {folder}.", "Start without --resume, or name the folder of an earlier run.")
+        raise LabError(
+            f"There is no checkpoint in {folder}.", "Start without --resume, or name the folder of an earlier run."
+        )
     saved: dict[str, Any] = torch.load(path, weights_only=True)
     return saved
 
