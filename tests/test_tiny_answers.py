@@ -30,7 +30,6 @@ FIXED = {
 }
 FIXED_PROMPTS = [prompt for text in FIXED.values() for prompt in course.alternatives(text)]
 CALCULATE = course.tool_book()["tools"]["calculate"]["schema"]
-SUMS = ("17 + 25", "8 * 7", "120 - 45", "512 + 99")
 
 
 def notebook_prompts() -> list[str]:
@@ -65,7 +64,9 @@ def prompts_in(source: str) -> Iterator[str]:
 
 def user_words(node: ast.AST) -> Iterator[ast.expr]:
     if isinstance(node, ast.Dict):
-        fields = {key.value: value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant)}
+        fields = {
+            key.value: value for key, value in zip(node.keys, node.values, strict=True) if isinstance(key, ast.Constant)
+        }
         role = fields.get("role")
         if isinstance(role, ast.Constant) and role.value == "user" and "content" in fields:
             yield fields["content"]
@@ -86,10 +87,9 @@ def trained(prompt: str, effort: str) -> course.Conversation:
             if prompt in entry.asks:
                 return exam.plain(entry, prompt, effort)
         for pattern in course.tool_book()["tools"]["calculate"][language]:
-            for sum_ in SUMS:
-                a, op, b = sum_.split()
+            for a, op, b in course.KNOWN_SUMS:
                 if prompt == pattern.format(a=a, op=op, b=b):
-                    return calculation(prompt, int(a), op, int(b), effort)
+                    return calculation(prompt, a, op, b, effort)
     pytest.fail(f"the practice model was never taught to answer {prompt!r}")
 
 

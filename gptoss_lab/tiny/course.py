@@ -22,6 +22,8 @@ from gptoss_lab.tiny import harmony
 FOLDER = Path(__file__).parent / "conversations"
 LANGUAGES = ("en", "zh")
 RULES_SHARE = 0.07
+PLAIN_SHARE, NOISE_SHARE = 0.42, 0.25
+KNOWN_SUMS = ((17, "+", 25), (8, "*", 7), (120, "-", 45), (512, "+", 99))  # the notebooks may use these
 JSON_SHAPES = (("term", "definition"), ("name", "meaning"), ("question", "answer"))
 
 Sections = dict[str, list[str]]
@@ -200,8 +202,8 @@ class Teacher:
             yield from self._terms(course)
             yield from self._talk(course)
             yield from (self.outside(course) for _ in range(130))
-            yield from (self.tool_call(course) for _ in range(90))
-            yield from (self.tool_result(course) for _ in range(50))
+            yield from (self.tool_call(course) for _ in range(190))
+            yield from (self.tool_result(course) for _ in range(100))
 
     def _terms(self, course: Course) -> Iterator[Conversation]:
         for topic in course.topics:
@@ -241,7 +243,7 @@ class Teacher:
         kind = "questions" if names or self.rng.random() < 0.85 else "needs_tool"
         question = self.outside_question(course, kind)
         messages = self._earlier(course) if self.rng.random() < 0.08 else []
-        messages.append(_user(self._noisy(course, question, 0.3)))
+        messages.append(_user(self._noisy(course, question, NOISE_SHARE)))
         return self._finish(course, messages, course.outside, self.rng.choice(harmony.EFFORTS), names)
 
     def outside_question(self, course: Course, kind: str = "questions", unseen: bool = False) -> str:
@@ -295,9 +297,9 @@ class Teacher:
 
     def wording(self, course: Course, entry: Entry) -> str:
         """Choose one way to ask for an entry: often the plain one, sometimes with noise or a typing error."""
-        if self.rng.random() < 0.35:
+        if self.rng.random() < PLAIN_SHARE:
             return entry.asks[0]
-        return self._noisy(course, self.rng.choice(entry.asks), 0.3)
+        return self._noisy(course, self.rng.choice(entry.asks), NOISE_SHARE)
 
     def _noisy(self, course: Course, question: str, share: float) -> str:
         if self.rng.random() > share:
@@ -381,12 +383,15 @@ class Teacher:
         return before + question
 
     def _calculate(self, course: Course) -> tuple[dict[str, Any], str]:
-        a, b = self._number(), self._number()
-        op = self.rng.choice("+-*")
+        if self.rng.random() < 0.12:
+            a, op, b = self.rng.choice(KNOWN_SUMS)
+        else:
+            op = self.rng.choice("++--*")
+            a, b = self._number(3), self._number(2 if op == "*" else 3)
         return {"a": a, "op": op, "b": b}, str({"+": a + b, "-": a - b, "*": a * b}[op])
 
-    def _number(self) -> int:
-        digits = self.rng.choice([1, 2, 2, 2, 3, 3])
+    def _number(self, most_digits: int) -> int:
+        digits = min(self.rng.choice([1, 2, 2, 2, 3, 3]), most_digits)
         return self.rng.randrange(10 ** (digits - 1), 10**digits)
 
     def _get_weather(self, course: Course) -> tuple[dict[str, Any], str]:

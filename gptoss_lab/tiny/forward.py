@@ -201,5 +201,5 @@ def choose(logits: Array, temperature: float, rng: np.random.Generator) -> int:
     """Choose the next token: the best one at temperature 0, else one drawn from softmax(logits / temperature)."""
     if temperature == 0:
         return int(logits.argmax())
-    probabilities = softmax(logits.astype(np.float64) / temperature)
-    return int(rng.choice(len(probabilities), p=probabilities))
+    probabilities = softmax(logits / np.float32(temperature)).astype(np.float64)
+    return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))

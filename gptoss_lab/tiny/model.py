@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -245,7 +245,7 @@ class GptOss(nn.Module):
         angle = (positions[..., None].float() * self.frequencies)[:, :, None]
         cos, sin = angle.cos() * self.rope_scale, angle.sin() * self.rope_scale
         x = F.embedding(ids.reshape(-1), self.embedding)
-        for block in self.blocks:
+        for block in self.layers():
             x = block(x, cos, sin, masks)
         return Norm.apply(x, self.norm)  # type: ignore[no-any-return]
 
@@ -258,7 +258,11 @@ class GptOss(nn.Module):
     @property
     def balance(self) -> Tensor:
         """How uneven the routers are: 1 when all experts of a layer get the same share."""
-        return sum((block.balance for block in self.blocks), torch.zeros(())) / self.size.layers  # type: ignore[misc]
+        return torch.stack([block.balance for block in self.layers()]).mean()
+
+    def layers(self) -> list[Block]:
+        """Return the layers from first to last."""
+        return [cast(Block, block) for block in self.blocks]
 
     @torch.no_grad()
     def wire_look_back(self, steps: tuple[int, ...] = (1, 2, 3), pairs: int = 8, gain: float = 6.0) -> None:
@@ -267,7 +271,7 @@ class GptOss(nn.Module):
         Rotary positions turn constant biases of query and key into a pure preference for one distance. Training may
         change it; it only saves the steps needed to find it.
         """
-        size, bias = self.size, self.blocks[0].bqkv
+        size, bias = self.size, self.layers()[0].bqkv
         split = size.heads * size.head_width
         q = bias[:split].view(size.heads, 2, -1)
         k = bias[split : split + size.kv_heads * size.head_width].view(size.kv_heads, 2, -1)
@@ -283,7 +287,7 @@ class GptOss(nn.Module):
         Its keys read what the look-back heads of layer 0 write, its queries read the token itself (kv head 0) or the
         token before it (kv head 1); only slow rotary pairs are used, so that the distance does not matter.
         """
-        size, below, above = self.size, self.blocks[0], self.blocks[1]
+        size, (below, above, *_) = self.size, self.layers()
         width, queries, half = size.head_width, size.heads * size.head_width, size.head_width // 2
         slow = torch.cat([torch.arange(first_slow_pair, half), torch.arange(half + first_slow_pair, width)])
         read = _orthogonal(size.hidden, width)
@@ -299,19 +303,19 @@ class GptOss(nn.Module):
 
     def reference_state(self) -> dict[str, Tensor]:
         """Return the weights under the names and in the layout of transformers' GptOssForCausalLM."""
-        state = {
+        state: dict[str, Tensor] = {
             "model.embed_tokens.weight": self.embedding,
             "lm_head.weight": self.head,
             "model.norm.weight": self.norm,
         }
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.layers()):
             state |= {f"model.layers.{i}.{name}": tensor for name, tensor in _reference_block(block)}
         return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
 
     def weights(self) -> tuple[int, int]:
         """Return the number of weights, and of those that work on one token."""
         total = sum(p.numel() for p in self.parameters())
-        experts = sum(p.numel() for block in self.blocks for p in (block.w1, block.b1, block.w2, block.b2))
+        experts = sum(p.numel() for block in self.layers() for p in (block.w1, block.b1, block.w2, block.b2))
         return total, total - experts + experts * self.size.experts_per_token // self.size.experts
 
 
@@ -326,10 +330,13 @@ def _rows(matrix: Tensor, kept: Tensor, gain: float) -> Tensor:
     return out
 
 
-def _reference_block(block: Any) -> list[tuple[str, Tensor]]:
-    size: Size = block.size
+def _reference_block(block: Block) -> list[tuple[str, Tensor]]:
+    size = block.size
     cut = [size.heads * size.head_width, size.kv_heads * size.head_width, size.kv_heads * size.head_width]
-    named = [("input_layernorm.weight", block.attn_norm), ("post_attention_layernorm.weight", block.mlp_norm)]
+    named: list[tuple[str, Tensor]] = [
+        ("input_layernorm.weight", block.attn_norm),
+        ("post_attention_layernorm.weight", block.mlp_norm),
+    ]
     for name, weight, bias in zip("qkv", block.wqkv.split(cut), block.bqkv.split(cut), strict=True):
         named += [(f"self_attn.{name}_proj.weight", weight), (f"self_attn.{name}_proj.bias", bias)]
     named += [

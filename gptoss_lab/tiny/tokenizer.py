@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import regex
@@ -62,7 +63,7 @@ class Tokenizer:
         """Merge the bytes of one piece, always the pair that was learned first."""
         parts = [self._letters[byte] for byte in piece.encode("utf-8")]
         while len(parts) > 1:
-            pairs = [self._rank.get(pair, len(self._rank)) for pair in zip(parts, parts[1:], strict=False)]
+            pairs = [self._rank.get(pair, len(self._rank)) for pair in pairwise(parts)]
             best = min(pairs)
             if best == len(self._rank):
                 break
