@@ -7,8 +7,8 @@ no fact and does not belong here.
 """
 
 from gptoss_lab.facts import gpt_oss, ollama
-from gptoss_lab.facts.fact import SURE, Fact
 from gptoss_lab.facts.drawing import Table
+from gptoss_lab.facts.fact import SURE, Fact
 
 _AREAS = {"gpt_oss": gpt_oss.FACTS, "ollama": ollama.FACTS}
 

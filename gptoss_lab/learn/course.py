@@ -1,0 +1,18 @@
+"""Which exercises and quizzes each notebook holds; a test compares it with the notebooks."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One notebook: its file name without `.ipynb`, its exercises and its quizzes."""
+
+    name: str
+    checks: tuple[str, ...]
+    quizzes: tuple[str, ...]
+
+
+COURSE = (
+    Lesson("00_start_here", ("first_question", "two_texts"), ("start_here",)),
+    Lesson("06_first_chat", ("raw_answer", "whole_history", "speed", "cut_off"), ("first_chat",)),
+)

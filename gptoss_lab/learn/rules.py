@@ -1,0 +1,86 @@
+"""What makes an answer right: one function per exercise, named like it.
+
+A rule returns "" for a right value, else the name of the reason in `text/<language>/check.json`. It may raise on a
+value it did not expect; `gptoss_lab.learn.checks` turns that into a sentence. It looks at shapes, never at wording.
+"""
+
+from collections.abc import Callable, Mapping
+from inspect import isgenerator
+from typing import Any
+
+HISTORY = ["user", "assistant", "user"]
+
+
+def first_question(value: Any) -> str:
+    """The text of an answer."""
+    if isgenerator(value):
+        return "stream"
+    if _is_reply(value):
+        return "whole_reply"
+    if not isinstance(value, str):
+        return "not_text"
+    return "" if value.strip() else "empty"
+
+
+def two_texts(value: Any) -> str:
+    """The thinking and the answer, as a pair of texts."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return "not_a_pair"
+    thinking, content = value
+    if not thinking:
+        return "no_thinking"
+    if not isinstance(thinking, str) or not isinstance(content, str):
+        return "not_text"
+    return "same" if thinking == content else ""
+
+
+def raw_answer(value: Any) -> str:
+    """The JSON of one whole answer of /api/chat, as a dictionary."""
+    if hasattr(value, "status_code"):
+        return "response"
+    if isinstance(value, (str, bytes)):
+        return "text"
+    if "error" in value:
+        return "error"
+    if "message" not in value:
+        return "no_message"
+    return "" if value.get("done") else "streamed"
+
+
+def whole_history(value: Any) -> str:
+    """A list of messages that lets the model understand the follow-up."""
+    if not isinstance(value, list) or not all(isinstance(message, Mapping) for message in value):
+        return "not_a_list"
+    roles = [message.get("role") for message in value if message.get("role") != "system"]
+    if roles == ["user"] or roles == ["user", "user"]:
+        return "no_answer"
+    if roles != HISTORY:
+        return "order"
+    return "" if all(str(message.get("content") or "").strip() for message in value) else "empty"
+
+
+def speed(value: Any) -> str:
+    """120 tokens in 4,000,000,000 nanoseconds, in tokens per second."""
+    known = {30: "", 30e-9: "nanoseconds", 4e9 / 120: "upside_down", 4 / 120: "upside_down", 24: "total"}
+    for number, reason in known.items():
+        if abs(value - number) <= abs(number) / 1000:
+            return reason
+    return "other"
+
+
+def cut_off(value: Any) -> str:
+    """A reply that a limit has ended."""
+    if isgenerator(value):
+        return "stream"
+    if not _is_reply(value):
+        return "not_a_reply"
+    return {"length": "", "stop": "stopped"}.get(value["done_reason"], "other")
+
+
+def _is_reply(value: Any) -> bool:
+    return hasattr(value, "message") or (isinstance(value, Mapping) and "message" in value)
+
+
+RULES: dict[str, Callable[[Any], str]] = {
+    rule.__name__: rule for rule in (first_question, two_texts, raw_answer, whole_history, speed, cut_off)
+}
