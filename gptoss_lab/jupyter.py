@@ -64,6 +64,7 @@ def _command(notebooks: Path, lang: str, port: int, browser: bool) -> list[str]:
         "ServerApp.port": str(port),
         "ServerApp.answer_yes": "True",  # Ctrl-C ends it without a question
         "LabApp.default_url": f"/lab/tree/{lang}/{FIRST_NOTEBOOK}",
+        "Application.log_level": "WARN",  # the address still shows; a hundred lines of routine do not
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
     }
     command = [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]

@@ -48,13 +48,15 @@ def _split(authority: str, written: str) -> tuple[str, int | None]:
     """Return host and port of `host`, `host:port`, `:port`, `[v6]:port` or a bare IPv6 address."""
     if authority.count(":") > 1 and not authority.startswith("["):
         authority = f"[{authority}]"
+    if set(authority) & set("?#@\\ "):
+        raise _nonsense(written)
     try:
         parts = urlsplit(f"//{authority}")
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise _nonsense(written) from error
     host = _EVERYWHERE.get(host, host)
-    if parts.username is not None or not _plausible(host):
+    if not _plausible(host):
         raise _nonsense(written)
     return host, port
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gptoss_lab.practice import process
 from gptoss_lab.practice.server import PracticeServer, Settings
 from gptoss_lab.tiny import MODEL_PATH
 
@@ -50,3 +51,15 @@ def practice_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One server for the tests that leave it as they found it."""
     with running_server(tmp_path_factory.mktemp("models")) as url:
         yield url
+
+
+@pytest.fixture
+def lab_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home of the test's own, with a name that has a space and Chinese characters, and no server set outside."""
+    folder = tmp_path / "my 实验室"
+    for name in ("OLLAMA_HOST", "OLLAMA_API_KEY", "GPTOSS_LAB_SERVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GPTOSS_LAB_HOME", str(folder))
+    monkeypatch.setenv("GPTOSS_LAB_LANG", "en")
+    yield folder
+    process.stop()

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from gptoss_lab.practice.server import PracticeServer
 
 IDLE_LIMIT_S = 1800.0
-GRACE_S = 15.0  # a holder may take this long to write its file after it has started the server
 START_LIMIT_S = 60.0
 LAST_WORDS = 5
 
@@ -147,12 +146,10 @@ async def _until_unneeded(server: "PracticeServer") -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: loop.call_soon_threadsafe(ended.set))
     idle_limit_s = float(os.environ.get("GPTOSS_LAB_IDLE_S", IDLE_LIMIT_S))
-    begun_s = time.monotonic()
     while not ended.is_set():
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ended.wait(), 1.0)
-        alone = time.monotonic() - begun_s > GRACE_S and not is_held()
-        if alone or server.idle_s > idle_limit_s:
+        if not is_held() or server.idle_s > idle_limit_s:
             return
 
 

@@ -1,0 +1,141 @@
+"""`gptoss-lab` as a learner types it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from gptoss_lab import __version__, cli, course
+from gptoss_lab.practice import process
+from gptoss_lab.tiny import MODEL_NAME, MODEL_PATH
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="sends Ctrl-C to a process group the POSIX way")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gptoss_lab.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=90)
+
+
+def test_version(lab_home: Path) -> None:
+    assert run("--version").stdout.strip() == f"gptoss-lab {__version__}"
+
+
+def test_ask_gets_an_answer_from_the_practice_model(lab_home: Path) -> None:
+    done = run("ask", "What is a token?", "--server", "practice")
+    assert done.returncode == 0 and "token" in done.stdout.splitlines()[-1]
+    assert "practice model: knows this course only" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:9", "what is this"])
+def test_a_server_that_cannot_be_reached_is_one_sentence(lab_home: Path, server: str) -> None:
+    done = run("ask", "Hello", "--server", server)
+    assert done.returncode == 1 and server in done.stderr and "Traceback" not in done.stderr
+
+
+def test_copy_gives_an_own_copy_and_keeps_what_is_changed(lab_home: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mein Kurs 课程"
+    first = course.copy(mine)
+    shipped = [path for path in course.source().rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts]
+    assert {mine / path for path in first.new} >= {mine / path.relative_to(course.source()) for path in shipped}
+    changed, lost = mine / first.new[0], mine / first.new[-1]
+    changed.write_text("my own work", encoding="utf-8")
+    lost.unlink()
+    second = course.copy(mine)
+    assert changed.read_text(encoding="utf-8") == "my own work"
+    assert second.kept == [first.new[0]] and second.new == [first.new[-1]]
+
+
+def test_copy_to_an_impossible_place_is_one_sentence(lab_home: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("", encoding="utf-8")
+    done = run("copy", str(blocked / "below"))
+    assert done.returncode == 1 and "file" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_stop(lab_home: Path) -> None:
+    process.ensure()
+    assert "ended" in run("stop").stdout and process.find() is None
+    assert "No practice server" in run("stop").stdout
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"junk", "not a GGUF"), (None, "no file"), (b"GGUF" + b"\0" * 9, "header")])
+def test_serve_refuses_what_is_no_model(lab_home: Path, tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "model.gguf"
+    if content is not None:
+        file.write_bytes(content)
+    done = run("serve", "--model", str(file))
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@POSIX
+def test_serve_a_file_of_the_learners_until_ctrl_c(lab_home: Path, tmp_path: Path) -> None:
+    own = tmp_path / "My model.gguf"
+    own.write_bytes(MODEL_PATH.read_bytes())
+    command = [sys.executable, "-m", "gptoss_lab.cli", "serve", "--model", str(own), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        host = re.search(r"http://\S+", child.stdout.readline())
+        assert host
+        names = [model["name"] for model in httpx.get(f"{host[0]}/api/tags").json()["models"]]
+        assert sorted(names) == sorted(["my-model:latest", MODEL_NAME])
+        taken = run("serve", "--port", host[0].rsplit(":", 1)[1])
+        assert taken.returncode == 1 and "is taken" in taken.stderr
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) == 0
+
+
+def test_a_taken_port_names_a_free_one(lab_home: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        done = run("--no-browser", "--server", "practice", "--port", str(other.getsockname()[1]))
+    assert done.returncode == 1 and "gptoss-lab --port" in done.stderr
+
+
+@POSIX
+def test_ctrl_c_leaves_nothing_running(lab_home: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "gptoss_lab.cli", "--no-browser", "--server", "practice", "--port", str(port)]
+    log = lab_home.parent / "log"
+    with log.open("w", encoding="utf-8") as file:
+        child = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    wait_for_lab(port, log)
+    assert "practice model: knows this course only" in log.read_text(encoding="utf-8")
+    family = [*psutil.Process(child.pid).children(recursive=True), psutil.Process(process.ensure().server.pid)]
+    process.release()  # this test only looked
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.wait(40) == 0
+    _, left = psutil.wait_procs(family, timeout=20)
+    assert not left
+
+
+def wait_for_lab(port: int, log: Path) -> None:
+    until_s = time.monotonic() + 90
+    while time.monotonic() < until_s:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/api", trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    pytest.fail(log.read_text(encoding="utf-8"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_help_speaks_the_learners_language(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTOSS_LAB_LANG", "zh")
+    assert "练习服务器" in cli._parser().format_help()
