@@ -1,7 +1,7 @@
 """`ollama` clients for the practice server that survive its death.
 
-They are the ordinary clients over an HTTP transport of our own. When nothing listens any more, the transport starts the
-server again, says so, and sends the request once more. When the server dies in the middle of an answer, the answer ends
+They are the ordinary clients over an HTTP transport of our own. When the server is gone, the transport starts it
+again, says so, and sends the request there. When the server dies in the middle of an answer, the answer ends
 with an error line in plain words instead of a torn connection.
 """
 
@@ -19,7 +19,7 @@ from gptoss_lab.text import text
 if TYPE_CHECKING:
     import ollama
 
-_TORN = (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)
+_TORN = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)
 
 
 def clients() -> "tuple[ollama.Client, ollama.AsyncClient, process.Found]":
@@ -38,10 +38,9 @@ class _Transport(httpx.HTTPTransport):
         super().__init__(trust_env=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            reply = super().handle_request(request)
-        except httpx.ConnectError:
+        if not _at_living(request):
             _send_to_living(request)
+        try:
             reply = super().handle_request(request)
         except _TORN:
             return _torn_reply()
@@ -55,10 +54,9 @@ class _AsyncTransport(httpx.AsyncHTTPTransport):
         super().__init__(trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            reply = await super().handle_async_request(request)
-        except httpx.ConnectError:
+        if not _at_living(request):
             await asyncio.to_thread(_send_to_living, request)
+        try:
             reply = await super().handle_async_request(request)
         except _TORN:
             return _torn_reply()
@@ -110,6 +108,10 @@ class _AsyncStream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _at_living(request: httpx.Request) -> bool:
+    return process.lives_at(f"http://{request.url.host}:{request.url.port}")
 
 
 def _send_to_living(request: httpx.Request) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 IDLE_LIMIT_S = 1800.0
 START_LIMIT_S = 60.0
+END_LIMIT_S = 10.0
 LAST_WORDS = 5
 
 
@@ -56,6 +58,12 @@ def find() -> Running | None:
     """Return the running server of this version, or None."""
     running = _read_state()
     return running if running and _alive(running.pid, running.created_s) and _answers(running.host) else None
+
+
+def lives_at(host: str) -> bool:
+    """Say whether the server of that address still lives, without asking it: a port may have a new owner."""
+    running = _read_state()
+    return running is not None and running.host == host and _alive(running.pid, running.created_s)
 
 
 def ensure(port: int = 0) -> Found:
@@ -103,10 +111,11 @@ def stop() -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(running.pid)
         process.terminate()
-        try:
-            process.wait(10)
-        except psutil.TimeoutExpired:
-            process.kill()
+        limit_s = time.monotonic() + END_LIMIT_S
+        while _alive(running.pid, running.created_s):
+            time.sleep(0.02)
+            if time.monotonic() > limit_s:
+                process.kill()
     _state().unlink(missing_ok=True)
     return True
 
@@ -253,7 +262,7 @@ def _read_state() -> Running | None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a file so that a reader sees all of it or the old one."""
-    whole = path.with_name(f"{path.name}.{os.getpid()}.new")
+    whole = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     whole.write_text(json.dumps(content), encoding="utf-8")
     whole.replace(path)
 
