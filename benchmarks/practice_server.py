@@ -24,6 +24,7 @@ from gptoss_lab.tiny import MODEL_NAME, MODEL_PATH
 STORY = [{"role": "user", "content": "Tell me a long story."}]
 OPTIONS = {"temperature": 0, "num_predict": 256}
 CLIENTS = 8
+HTTP = httpx.Client(trust_env=False, timeout=None)  # made once: it takes longer than a short answer
 
 
 def main() -> None:
@@ -93,12 +94,11 @@ def memory(running: process.Running, requests: int) -> None:
     print(f"memory: {server.memory_info().rss / 2**20:.0f} MiB with the model loaded; after short requests:", end="")
     begun_s = time.perf_counter()
     body = {"model": MODEL_NAME, "options": {"num_predict": 1}, "stream": False}
-    with httpx.Client(base_url=running.host, trust_env=False, timeout=60) as client:
-        for number in range(1, requests + 1):
-            body["messages"] = [{"role": "user", "content": f"What is a token? {number}"}]
-            client.post("/api/chat", json=body).raise_for_status()
-            if number % max(1, requests // 10) == 0:
-                print(f" {number}: {server.memory_info().rss / 2**20:.0f},", end="", flush=True)
+    for number in range(1, requests + 1):
+        body["messages"] = [{"role": "user", "content": f"What is a token? {number}"}]
+        HTTP.post(f"{running.host}/api/chat", json=body).raise_for_status()
+        if number % max(1, requests // 10) == 0:
+            print(f" {number}: {server.memory_info().rss / 2**20:.0f},", end="", flush=True)
     print(f" MiB ({(time.perf_counter() - begun_s) / requests * 1000:.1f} ms each)")
 
 
@@ -107,7 +107,7 @@ def ask(running: process.Running, question: str, tokens: int) -> tuple[float, in
     body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": question}]}
     body["options"] = {**OPTIONS, "num_predict": tokens}
     begun_s, first_s, last = time.perf_counter(), 0.0, "{}"
-    with httpx.stream("POST", f"{running.host}/api/chat", json=body, trust_env=False, timeout=None) as reply:
+    with HTTP.stream("POST", f"{running.host}/api/chat", json=body) as reply:
         for last in reply.iter_lines():  # noqa: B007
             first_s = first_s or time.perf_counter() - begun_s
     return first_s, int(json.loads(last)["eval_count"])
