@@ -1,6 +1,7 @@
 """Answers, hints, quizzes and progress: every reply a learner can get, and a record that survives accidents."""
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,6 +132,13 @@ def test_a_right_answer_is_remembered_and_can_be_forgotten() -> None:
     assert records.load().done("check:speed")
     assert json.loads(records.path().read_text(encoding="utf-8"))["entries"]["check:speed"]["right"] == 1
     records.clear()
+    assert not records.load().done("check:speed")
+
+
+def test_running_the_solution_does_not_count_as_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = SimpleNamespace(get_parent=lambda: {"metadata": {"cellId": "solution-speed"}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: running))
+    assert check("speed", 30)
     assert not records.load().done("check:speed")
 
 

@@ -3,6 +3,7 @@
 >>> check("speed", 30)
 """
 
+import sys
 from collections import Counter
 from typing import Any
 
@@ -14,7 +15,10 @@ _hints_given: Counter[str] = Counter()
 
 
 def check(name: str, value: Any) -> bool:
-    """Say whether the answer to an exercise is right, and why not; `...` means not tried yet. Never raises."""
+    """Say whether the answer to an exercise is right, and why not; `...` means not tried yet. Never raises.
+
+    A right answer is noted in the learner's record, unless it comes from the notebook's own solution.
+    """
     if name not in RULES:
         print(text("learn.unknown_exercise", name=name, names=", ".join(RULES)))
         return False
@@ -27,7 +31,8 @@ def check(name: str, value: Any) -> bool:
         hint(name)
         return False
     print(text("learn.right", more=_words(name)["right"]))
-    _say(records.note(f"check:{name}"))
+    if not _in_solution():
+        _say(records.note(f"check:{name}"))
     return True
 
 
@@ -56,6 +61,14 @@ def _reason(name: str, value: Any) -> str:
 def _words(name: str) -> dict[str, Any]:
     found: dict[str, Any] = area_texts(language(), "check")[name]
     return found
+
+
+def _in_solution() -> bool:
+    """Return whether a notebook's solution cell is running: JupyterLab tells the kernel the cell's name."""
+    ipython: Any = sys.modules.get("IPython")
+    shell: Any = ipython.get_ipython() if ipython else None
+    header = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return str(header.get("metadata", {}).get("cellId", "")).startswith("solution-")
 
 
 def _say(words: str) -> None:

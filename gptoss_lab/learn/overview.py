@@ -8,7 +8,7 @@ from gptoss_lab.learn.course import COURSE, Lesson
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
-    from ipywidgets import HTML, Button, VBox
+    from ipywidgets import HTML, Button, HBox, VBox
 
 
 def progress() -> "VBox":
@@ -25,7 +25,7 @@ def progress() -> "VBox":
     return VBox([table, row])
 
 
-def _wire(table: "HTML", row: "HTML", ask: "Button", yes: "Button", no: "Button") -> None:
+def _wire(table: "HTML", row: "HBox", ask: "Button", yes: "Button", no: "Button") -> None:
     def answered(pressed: "Button") -> None:
         words = records.clear() if pressed is yes else ""
         table.value = drawn(records.load(), words)
@@ -50,8 +50,7 @@ def drawn(record: records.Record, words: str = "") -> str:
 
 def _row(lesson: Lesson, record: records.Record) -> str:
     title = escape(text(f"learn.title_{lesson.name}"))
-    link = f'<a href="{lesson.name}.ipynb" target="_blank">{title}</a>'
-    cells = (link, _marks("check", lesson.checks, record), _marks("quiz", lesson.quizzes, record))
+    cells = (title, _marks("check", lesson.checks, record), _marks("quiz", lesson.quizzes, record))
     return "<tr>" + "".join(f'<td style="text-align:left;padding-right:2em">{cell}</td>' for cell in cells) + "</tr>"
 
 
