@@ -8,7 +8,12 @@ Importing the package is light: each name below loads its module when it is firs
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gptoss_lab.connect import connect
+    from gptoss_lab.errors import LabError
+    from gptoss_lab.learn import check, hint, progress, quiz
 
 try:
     __version__ = version("gptoss-lab")

@@ -62,7 +62,9 @@ def _open_options(parser: argparse.ArgumentParser) -> None:
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: object
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text(f"cli.{name}"), description=text(f"cli.{name}"))
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text(f"cli.{name}"), description=text(f"cli.{name}")
+    )
     parser.add_argument("--lang", choices=LANGUAGES, default=argparse.SUPPRESS, help=text("cli.lang"))
     parser.set_defaults(run=run)
     return parser
@@ -77,7 +79,9 @@ def _open(options: argparse.Namespace) -> int:
         os.environ["GPTOSS_LAB_LANG"] = options.lang
     lab = connect()
     notebooks = course.folder()
-    return jupyter.run(notebooks, language(), options.port, browser=not options.no_browser, practice=lab.kind == "practice")
+    return jupyter.run(
+        notebooks, language(), options.port, browser=not options.no_browser, practice=lab.kind == "practice"
+    )
 
 
 def _copy(options: argparse.Namespace) -> int:

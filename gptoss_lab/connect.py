@@ -114,7 +114,9 @@ def probe(host: str) -> Probe:
     local = is_loopback(host)
     limit = httpx.Timeout(5.0, connect=_LOCAL_LIMIT_S) if local else httpx.Timeout(15.0, connect=_REMOTE_LIMIT_S)
     try:
-        reply = httpx.get(f"{host}/api/tags", headers=headers, timeout=limit, trust_env=not local, follow_redirects=True)
+        reply = httpx.get(
+            f"{host}/api/tags", headers=headers, timeout=limit, trust_env=not local, follow_redirects=True
+        )
     except httpx.TimeoutException as error:
         return Probe(trouble="silent", detail=str(error))
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:

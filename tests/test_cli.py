@@ -68,7 +68,9 @@ def test_stop(lab_home: Path) -> None:
     assert "No practice server" in run("stop").stdout
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"junk", "not a GGUF"), (None, "no file"), (b"GGUF" + b"\0" * 9, "header")])
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"junk", "not a GGUF"), (None, "no file"), (b"GGUF" + b"\0" * 9, "header")]
+)
 def test_serve_refuses_what_is_no_model(lab_home: Path, tmp_path: Path, content: bytes | None, words: str) -> None:
     file = tmp_path / "model.gguf"
     if content is not None:

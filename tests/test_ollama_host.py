@@ -39,7 +39,19 @@ def test_spellings(written: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["ftp://example.com", "http://a b", "host:port", "host:99999", "me@host", "what?", "[::1", "http://", "a..b", "三 四"]
+    "written",
+    [
+        "ftp://example.com",
+        "http://a b",
+        "host:port",
+        "host:99999",
+        "me@host",
+        "what?",
+        "[::1",
+        "http://",
+        "a..b",
+        "三 四",
+    ],
 )
 def test_nonsense_is_said_with_an_example(written: str) -> None:
     if written == "http://":  # Ollama reads this as its own computer

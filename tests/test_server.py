@@ -82,7 +82,12 @@ def test_logprobs_come_with_every_token(practice_url: str) -> None:
 
 
 def test_the_schema_holds_with_and_without_thinking(practice_url: str) -> None:
-    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}},
+        "required": ["ok"],
+        "additionalProperties": False,
+    }
     for think in (None, False, "low"):
         content = chat(practice_url, format=schema, **({} if think is None else {"think": think}))["message"]["content"]
         assert set(json.loads(content)) == {"ok"}
@@ -153,7 +158,10 @@ def test_a_prompt_that_does_not_fit_is_cut_or_refused(practice_url: str) -> None
     options = {"num_ctx": 512, "num_predict": 4}
     one_long = [{"role": "user", "content": "word " * 3000}]
     assert chat(practice_url, messages=one_long, options=options)["prompt_eval_count"] < 512
-    history = [{"role": "user", "content": "word " * 100}, {"role": "assistant", "content": "word " * 100}] * 9 + QUESTION
+    history = [
+        {"role": "user", "content": "word " * 100},
+        {"role": "assistant", "content": "word " * 100},
+    ] * 9 + QUESTION
     assert chat(practice_url, messages=history, options=options)["prompt_eval_count"] < 512
     body = {"model": MODEL_NAME, "messages": history, "truncate": False, "options": options}
     refused = post(practice_url, "/api/chat", body)
@@ -168,7 +176,11 @@ def test_without_shift_the_answer_ends_at_the_window(practice_url: str) -> None:
 
 
 def test_raw_text_is_neither_rendered_nor_parsed(practice_url: str) -> None:
-    body = {"model": MODEL_NAME, "prompt": "<|start|>user<|message|>What is a token?<|end|><|start|>assistant", "raw": True}
+    body = {
+        "model": MODEL_NAME,
+        "prompt": "<|start|>user<|message|>What is a token?<|end|><|start|>assistant",
+        "raw": True,
+    }
     reply = post(practice_url, "/api/generate", {**body, "stream": False, "options": {"temperature": 0}}).json()
     assert reply["response"].startswith("<|channel|>analysis<|message|>") and "thinking" not in reply
 
@@ -336,7 +348,12 @@ def test_pull_loads_resumes_and_answers(tmp_path: Path, registry: tuple[str, dic
             "success",
         ]
         progress = [line for line in lines if line.get("digest") == name]
-        assert progress[-1] == {"status": f"pulling {name[7:19]}", "digest": name, "total": len(content), "completed": len(content)}
+        assert progress[-1] == {
+            "status": f"pulling {name[7:19]}",
+            "digest": name,
+            "total": len(content),
+            "completed": len(content),
+        }
         assert chat(url, model=f"{host}/test/ok")["done"]
         assert post(url, "/api/show", {"model": f"{host}/test/ok"}).json()["system"] == "Answer briefly."
         again = pull_lines(url, f"{host}/test/ok")
@@ -347,7 +364,10 @@ def test_pull_errors_are_a_real_servers(tmp_path: Path, registry: tuple[str, dic
     host, _ = registry
     with running_server(tmp_path) as url:
         assert pull_lines(url, f"{host}/missing/x")[-1] == {"error": "pull model manifest: file does not exist"}
-        assert "digest mismatch, file must be downloaded again: want sha256:" in pull_lines(url, f"{host}/broken/x")[-1]["error"]
+        assert (
+            "digest mismatch, file must be downloaded again: want sha256:"
+            in pull_lines(url, f"{host}/broken/x")[-1]["error"]
+        )
         assert not list((tmp_path / "manifests").glob("*"))
         nobody = pull_lines(url, "127.0.0.1:9/test/x")[-1]["error"]
         assert nobody.startswith('pull model manifest: Get "http://127.0.0.1:9/v2/test/x/manifests/latest"')

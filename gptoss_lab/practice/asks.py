@@ -1,4 +1,4 @@
-"""From a decoded body to an `Ask`: the model's own settings, the messages in the engine's form, what the model can do."""
+"""From a decoded body to an `Ask`: the model's settings, the messages in the engine's form, what the model can do."""
 
 import json
 from collections.abc import Mapping
@@ -117,4 +117,3 @@ def _ask(body: Mapping[str, Any], model: Model, defaults: Defaults) -> Ask:
 def _check_thinking(thinking: Thinking, model: Model) -> None:
     if thinking.asked and "thinking" not in model.capabilities:
         raise ModelError(400, f'"{model.name.removesuffix(":latest")}" does not support thinking')
-

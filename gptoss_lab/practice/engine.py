@@ -16,7 +16,7 @@ import json
 import secrets
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +58,12 @@ class Engine:
         self._server = _load(path, settings, self.num_ctx, self._key)
         self._threads = ThreadPoolExecutor(settings.parallel + 1, thread_name_prefix="engine")
 
-    async def chat(self, body: dict[str, Any]) -> AsyncIterator[list[Chunk]]:
+    async def chat(self, body: dict[str, Any]) -> AsyncGenerator[list[Chunk], None]:
         """Yield the chunks of a chat completion as they arrive, several at a time when they come fast."""
         async for chunks in self._stream(self._server.handle_chat_completions, body):
             yield chunks
 
-    async def complete(self, body: dict[str, Any]) -> AsyncIterator[list[Chunk]]:
+    async def complete(self, body: dict[str, Any]) -> AsyncGenerator[list[Chunk], None]:
         """Yield the chunks of a raw text completion: no template, no parsing."""
         async for chunks in self._stream(self._server.handle_completions, body):
             yield chunks
@@ -82,7 +82,7 @@ class Engine:
         self._threads.shutdown(wait=True)
         del self._server
 
-    async def _stream(self, handle: Any, body: dict[str, Any]) -> AsyncIterator[list[Chunk]]:
+    async def _stream(self, handle: Any, body: dict[str, Any]) -> AsyncGenerator[list[Chunk], None]:
         loop, ready, left = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
         arrived: deque[Chunk] = deque()
 

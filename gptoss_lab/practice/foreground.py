@@ -1,4 +1,4 @@
-"""`gptoss-lab serve`: the practice server in this terminal, with the shipped model and any GGUF file of the learner's."""
+"""`gptoss-lab serve`: the practice server in this terminal, with the shipped model and any GGUF file."""
 
 import asyncio
 from pathlib import Path

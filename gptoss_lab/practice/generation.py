@@ -8,7 +8,7 @@ import json
 import secrets
 import string
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +75,7 @@ class Done:
 Event = Delta | Done
 
 
-async def generate(scheduler: Scheduler, ask: Ask) -> AsyncIterator[list[Event]]:
+async def generate(scheduler: Scheduler, ask: Ask) -> AsyncGenerator[list[Event], None]:
     """Yield the events of one answer in small batches; the last event is Done.
 
     Raises EngineError and ModelError, before the first batch or between two.
@@ -105,7 +105,7 @@ async def load(scheduler: Scheduler, ask: Ask) -> None:
         pass
 
 
-async def _chunks(engine: Engine, ask: Ask) -> AsyncIterator[list[Chunk]]:
+async def _chunks(engine: Engine, ask: Ask) -> AsyncGenerator[list[Chunk], None]:
     """Yield the engine's chunks of the answer.
 
     A prompt that does not fit is cut as Ollama cuts it, unless `truncate` is false. An answer that breaks its own
@@ -255,7 +255,14 @@ def _tool_call(index: int, call: dict[str, str]) -> dict[str, Any]:
 
 def _logprobs(choice: dict[str, Any]) -> list[dict[str, Any]] | None:
     content = (choice.get("logprobs") or {}).get("content")
-    return [{**_logprob(token), "top_logprobs": [_logprob(top) for top in token.get("top_logprobs", [])]} for token in content] if content else None
+    return (
+        [
+            {**_logprob(token), "top_logprobs": [_logprob(top) for top in token.get("top_logprobs", [])]}
+            for token in content
+        ]
+        if content
+        else None
+    )
 
 
 def _logprob(token: dict[str, Any]) -> dict[str, Any]:

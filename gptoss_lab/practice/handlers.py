@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import ipaddress
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -375,10 +374,8 @@ class StatusHandler(JsonHandler):
             lines = (dump(step) + b"\n" async for step in steps)
             await self.send_stream("application/x-ndjson", lines, lambda words: dump({"error": words}) + b"\n")
             return
-        last: dict[str, Any] = {}
-        async for last in steps:
-            pass
-        self.send_json(last)
+        said = [step async for step in steps]
+        self.send_json(said[-1])
 
 
 class Pull(StatusHandler):

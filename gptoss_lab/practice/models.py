@@ -81,7 +81,7 @@ class Shelf:
     def __init__(self, folder: Path, own_file: Path | None = None) -> None:
         self.blobs, self._manifests = folder / "blobs", folder / "manifests"
         shipped = {MODEL_NAME: (MODEL_PATH, PRACTICE_PARAMETERS)}
-        own = {own_name(own_file): (own_file, {})} if own_file else {}
+        own: dict[str, tuple[Path, dict[str, float]]] = {own_name(own_file): (own_file, {})} if own_file else {}
         self._fixed = {name: _fixed(name, path, params) for name, (path, params) in (own | shipped).items()}
 
     def __iter__(self) -> Iterator[Model]:

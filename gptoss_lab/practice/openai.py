@@ -47,7 +47,10 @@ class OpenAIHandler(JsonHandler):
 
 class Models(Handler):
     def get(self) -> None:
-        self.send_json({"object": "list", "data": [_model(model.name, model.modified_at) for model in self.server.shelf]})
+        self.send_json({
+            "object": "list",
+            "data": [_model(model.name, model.modified_at) for model in self.server.shelf],
+        })
 
 
 class OneModel(Handler):
@@ -74,7 +77,9 @@ class ChatCompletions(OpenAIHandler):
     async def answer(self, body: dict[str, Any]) -> None:
         if not body.get("messages"):
             raise BadRequest("[] is too short - 'messages'")
-        ask = chat_ask(ollama_body(body, body["messages"], body.get("reasoning_effort")), self.server.shelf, self.server.defaults)
+        ask = chat_ask(
+            ollama_body(body, body["messages"], body.get("reasoning_effort")), self.server.shelf, self.server.defaults
+        )
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
         await self.send_events(ask, CompletionsWire(body["model"], usage), bool(body.get("stream")))
 
@@ -97,7 +102,9 @@ class CompletionsWire:
     def done(self, done: Done) -> bytes:
         calls = self._event({"content": "", "tool_calls": openai_calls(done)}, None) if done.tool_calls else b""
         end = self._event({}, "tool_calls" if done.tool_calls else done.reason)
-        usage = _sse({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(done)}) if self._usage else b""
+        usage = (
+            _sse({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(done)}) if self._usage else b""
+        )
         return calls + end + usage + b"data: [DONE]\n\n"
 
     def error(self, message: str) -> bytes:
@@ -110,7 +117,11 @@ class CompletionsWire:
             message["reasoning"] = thinking
         if done.tool_calls:
             message["tool_calls"] = openai_calls(done)
-        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": "tool_calls" if done.tool_calls else done.reason}
+        choice: dict[str, Any] = {
+            "index": 0,
+            "message": message,
+            "finish_reason": "tool_calls" if done.tool_calls else done.reason,
+        }
         if logprobs := [token for delta in deltas for token in delta.logprobs or []]:
             choice["logprobs"] = {"content": logprobs}
         return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(done)}
@@ -192,7 +203,9 @@ class _Response:
             where = {"item_id": self._reasoning_id, "output_index": 0, "summary_index": 0}
             out += self._event("response.reasoning_summary_text.delta", **where, delta=event.thinking)
         if first_text:
-            out += self._event("response.output_item.added", output_index=self._text_index, item=self._message("in_progress", None))
+            out += self._event(
+                "response.output_item.added", output_index=self._text_index, item=self._message("in_progress", None)
+            )
             out += self._event("response.content_part.added", **self._where, part=_part(""))
         if event.content:
             out += self._event("response.output_text.delta", **self._where, delta=event.content, logprobs=[])
@@ -321,7 +334,12 @@ def _ollama_message(message: Any) -> dict[str, Any]:
     shaped = {"role": message.get("role", ""), "content": _text(message.get("content"))}
     if shaped["role"] == "developer":
         shaped["role"] = "system"
-    for theirs, ours in (("reasoning", "thinking"), ("tool_calls", "tool_calls"), ("tool_call_id", "tool_call_id"), ("name", "tool_name")):
+    for theirs, ours in (
+        ("reasoning", "thinking"),
+        ("tool_calls", "tool_calls"),
+        ("tool_call_id", "tool_call_id"),
+        ("name", "tool_name"),
+    ):
         if message.get(theirs):
             shaped[ours] = message[theirs]
     return shaped
@@ -340,7 +358,10 @@ def _text(content: Any) -> str:
 def _ollama_tool(tool: dict[str, Any]) -> dict[str, Any]:
     if "function" in tool or tool.get("type") != "function":
         return tool
-    return {"type": "function", "function": {name: tool[name] for name in ("name", "description", "parameters") if name in tool}}
+    return {
+        "type": "function",
+        "function": {name: tool[name] for name in ("name", "description", "parameters") if name in tool},
+    }
 
 
 def _format(body: dict[str, Any]) -> Any:

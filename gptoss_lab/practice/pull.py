@@ -59,7 +59,11 @@ def _address(name: str, insecure: bool) -> tuple[str, str, str]:
     """Return the registry's base URL, the repository and the tag of a full model name."""
     path, tag = name.rsplit(":", 1)
     parts = path.split("/")
-    host = parts.pop(0) if len(parts) == 3 or (len(parts) == 2 and ("." in parts[0] or ":" in parts[0])) else DEFAULT_REGISTRY
+    host = (
+        parts.pop(0)
+        if len(parts) == 3 or (len(parts) == 2 and ("." in parts[0] or ":" in parts[0]))
+        else DEFAULT_REGISTRY
+    )
     repository = "/".join(parts if len(parts) == 2 else ["library", *parts])
     return f"{'http' if insecure else 'https'}://{host}", repository, tag
 
@@ -77,7 +81,9 @@ async def _manifest(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
     return content
 
 
-async def _layer(client: httpx.AsyncClient, base: str, layer: dict[str, Any], shelf: Shelf) -> AsyncIterator[dict[str, Any]]:
+async def _layer(
+    client: httpx.AsyncClient, base: str, layer: dict[str, Any], shelf: Shelf
+) -> AsyncIterator[dict[str, Any]]:
     digest, total = layer["digest"], layer["size"]
     line = {"status": f"pulling {digest.removeprefix('sha256:')[:12]}", "digest": digest, "total": total}
     path, part = shelf.blob(digest), shelf.part_file(digest)

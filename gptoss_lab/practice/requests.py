@@ -52,8 +52,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "stream": "bool",
     },
 }
-_INTEGERS = "num_ctx num_predict num_keep seed top_k repeat_last_n num_thread num_batch num_gpu main_gpu".split()
-_FLOATS = "temperature top_p min_p typical_p repeat_penalty presence_penalty frequency_penalty".split()
+_INTEGERS = ("num_ctx", "num_predict", "num_keep", "seed", "top_k", "repeat_last_n", "num_thread", "num_batch")
+_FLOATS = ("temperature", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 FOREVER_S = 292 * 365.25 * 86400  # what Ollama makes of a negative keep_alive
 LEVELS = ("low", "medium", "high")
@@ -174,7 +174,7 @@ def parse_duration(written: str) -> float:
 
 
 def check_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with whole floats as integers; raises BadRequest 500 as a real server does for a wrong type."""
+    """Return the options, whole floats as integers; raises BadRequest 500, as a real server, for a wrong type."""
     checked = dict(options)
     for name, value in options.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -60,7 +60,9 @@ class Scheduler:
         return list(self._loaded.values())
 
     @asynccontextmanager
-    async def slot(self, model: Model, wanted: EngineSettings, keep_alive_s: float) -> AsyncIterator[tuple[Engine, float]]:
+    async def slot(
+        self, model: Model, wanted: EngineSettings, keep_alive_s: float
+    ) -> AsyncIterator[tuple[Engine, float]]:
         """Give one slot of the model's engine and the seconds its loading took; wait for both if needed.
 
         Raises ModelError 503 when too many wait while a model loads, EngineError or LabError when it cannot load.

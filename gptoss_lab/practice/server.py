@@ -73,7 +73,10 @@ class PracticeServer:
         self._busy, self._last_s = 0, time.monotonic()
         routes = [(path, kind, {"server": self}) for path, kind in (*handlers.ROUTES, *openai.ROUTES)]
         self._application = Application(
-            routes, default_handler_class=handlers.NotFound, default_handler_args={"server": self}, log_function=lambda _: None
+            routes,
+            default_handler_class=handlers.NotFound,
+            default_handler_args={"server": self},
+            log_function=lambda _: None,
         )
         self._http: HTTPServer | None = None
 
@@ -131,4 +134,6 @@ def _duration(env: Mapping[str, str], name: str, default_s: float) -> float:
     try:
         return parse_duration(written)
     except BadRequest as error:
-        raise LabError(text("server.bad_duration", name=name, value=written), text("server.bad_duration_next")) from error
+        raise LabError(
+            text("server.bad_duration", name=name, value=written), text("server.bad_duration_next")
+        ) from error

@@ -137,7 +137,7 @@ def compare_lines(recorded: list[str], sent: list[str]) -> None:
 
 
 def compare_objects(recorded: Any, sent: Any) -> None:
-    if "error" in recorded and recorded["error"]:
+    if recorded.get("error"):
         assert error_text(json.dumps(sent["error"])) == error_text(json.dumps(recorded["error"]))
         return
     assert shape(sent) == shape(recorded)
@@ -162,7 +162,6 @@ def only(name: str) -> Exchange:
 def test_lists_have_the_fields_of_a_real_server(name: str, url: str) -> None:
     recorded, reply = only(name), send(url, only(name))
     key = "data" if name == "v1_models" else "models"
-    assert {"object": "list"}.items() <= reply.json().items() or key == "models"
     assert shape(reply.json()[key][-1]) == shape(json.loads(recorded.text or "")[key][0])
 
 
@@ -220,7 +219,11 @@ def test_a_tool_call_comes_whole(name: str, url: str) -> None:
     body = json.loads(recorded.body or "")
     parameters = {
         "type": "object",
-        "properties": {"a": {"type": "number"}, "op": {"type": "string", "enum": ["+", "-", "*"]}, "b": {"type": "number"}},
+        "properties": {
+            "a": {"type": "number"},
+            "op": {"type": "string", "enum": ["+", "-", "*"]},
+            "b": {"type": "number"},
+        },
         "required": ["a", "op", "b"],
     }
     tool = {"name": "calculate", "description": "Calculate with two numbers.", "parameters": parameters}
@@ -233,7 +236,9 @@ def test_a_tool_call_comes_whole(name: str, url: str) -> None:
     reply = httpx.post(url + recorded.path, json=body, timeout=60)
     assert reply.status_code == recorded.status
     calls, recorded_calls = tool_calls(reply.text), tool_calls("\n".join(recorded.lines or [recorded.text or ""]))
-    assert [shape(call) | {"function": {}} for call in calls] == [shape(call) | {"function": {}} for call in recorded_calls]
+    assert [shape(call) | {"function": {}} for call in calls] == [
+        shape(call) | {"function": {}} for call in recorded_calls
+    ]
     assert calls[0]["function"]["name"] == "calculate"
     assert calls[0]["function"].keys() == recorded_calls[0]["function"].keys()
 
