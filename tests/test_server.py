@@ -17,9 +17,10 @@ import ollama
 import pytest
 
 from gptoss_lab.errors import LabError
+from gptoss_lab.practice.api.base import host_is_local, origin_is_local
+from gptoss_lab.practice.api.describe import human_count
 from gptoss_lab.practice.engine import Engine, EngineSettings, round_context
 from gptoss_lab.practice.gguf_header import CutGguf, NotGguf, read_header
-from gptoss_lab.practice.handlers import host_is_local, human_count, origin_is_local
 from gptoss_lab.practice.models import ModelError, Shelf, full_name, own_name
 from gptoss_lab.practice.requests import BadRequest, decode, parse_duration
 from gptoss_lab.practice.server import PracticeServer, Settings
@@ -207,7 +208,7 @@ def test_names_that_are_local() -> None:
 
 
 def test_a_body_that_is_too_large_is_refused(practice_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gptoss_lab.practice.handlers.BODY_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr("gptoss_lab.practice.api.base.BODY_LIMIT_BYTES", 1 << 20)
     reply = httpx.post(f"{practice_url}/api/chat", content=b" " * (2 << 20))
     assert reply.status_code == 413 and "1 MiB" in reply.json()["error"]
 

@@ -6,7 +6,6 @@ is the business of `gptoss_lab.practice.process`.
 
 import errno
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from gptoss_lab.errors import LabError
-from gptoss_lab.practice import handlers, openai
+from gptoss_lab.practice.api import answers, library, openai, responses
+from gptoss_lab.practice.api.base import NotFound, Room
 from gptoss_lab.practice.asks import Defaults
 from gptoss_lab.practice.models import Shelf
 from gptoss_lab.practice.requests import BadRequest, parse_duration
@@ -66,16 +66,18 @@ class PracticeServer:
     """The server; `start` listens, `close` frees everything."""
 
     def __init__(self, settings: Settings) -> None:
-        self.shelf = Shelf(settings.models_dir, settings.model)
-        self.scheduler = Scheduler(settings.parallel, settings.max_queue, settings.max_loaded)
-        self.defaults = Defaults(settings.num_ctx, settings.parallel, settings.threads, settings.keep_alive_s)
-        self._origins = settings.origins
-        self._busy, self._last_s = 0, time.monotonic()
-        routes = [(path, kind, {"server": self}) for path, kind in (*handlers.ROUTES, *openai.ROUTES)]
+        self._room = Room(
+            Shelf(settings.models_dir, settings.model),
+            Scheduler(settings.parallel, settings.max_queue, settings.max_loaded),
+            Defaults(settings.num_ctx, settings.parallel, settings.threads, settings.keep_alive_s),
+            settings.origins,
+        )
+        shared = {"room": self._room}
+        paths = (*library.ROUTES, *answers.ROUTES, *openai.ROUTES, *responses.ROUTES)
         self._application = Application(
-            routes,
-            default_handler_class=handlers.NotFound,
-            default_handler_args={"server": self},
+            [(path, handler, shared) for path, handler in paths],
+            default_handler_class=NotFound,
+            default_handler_args=shared,
             log_function=lambda _: None,
         )
         self._http: HTTPServer | None = None
@@ -95,27 +97,14 @@ class PracticeServer:
     @property
     def idle_s(self) -> float:
         """Seconds since the last request ended; 0 while one runs."""
-        return 0.0 if self._busy else time.monotonic() - self._last_s
-
-    def request_began(self) -> None:
-        """Count a request that runs."""
-        self._busy += 1
-
-    def request_ended(self) -> None:
-        """Count it off."""
-        self._busy -= 1
-        self._last_s = time.monotonic()
-
-    def allows(self, origin: str) -> bool:
-        """Say whether a page or app of that origin may ask."""
-        return handlers.origin_is_local(origin) or origin in self._origins or "*" in self._origins
+        return self._room.idle_s
 
     async def close(self) -> None:
         """Stop listening, end what runs, free the models."""
         if self._http:
             self._http.stop()
             await self._http.close_all_connections()
-        await self.scheduler.close()
+        await self._room.scheduler.close()
 
 
 def _whole(env: Mapping[str, str], name: str, default: int) -> int:

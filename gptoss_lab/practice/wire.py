@@ -1,6 +1,6 @@
 """How an answer is written: Ollama's own lines for /api/chat and /api/generate.
 
-A wire turns events into bytes (a stream) or into one JSON object (the whole). `gptoss_lab.practice.openai` has the
+A wire turns events into bytes (a stream) or into one JSON object (the whole). `gptoss_lab.practice.api.openai` has the
 wires for /v1.
 """
 
