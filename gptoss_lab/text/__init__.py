@@ -17,8 +17,14 @@ LANGUAGES = ("en", "zh")
 def language() -> str:
     """Return the learner's language: `GPTOSS_LAB_LANG`, else the working folder's name, else English."""
     named = os.environ.get("GPTOSS_LAB_LANG", "")[:2].lower()
-    folder = Path.cwd().name
-    return next((name for name in (named, folder) if name in LANGUAGES), "en")
+    return next((name for name in (named, _folder()) if name in LANGUAGES), "en")
+
+
+def _folder() -> str:
+    try:
+        return Path.cwd().name
+    except OSError:  # the working folder has been deleted
+        return ""
 
 
 def text(key: str, /, **values: Any) -> str:
