@@ -6,12 +6,16 @@ Every command says errors in a sentence and returns 1; only mistakes of this pro
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gptoss_lab import __version__
 from gptoss_lab.errors import LabError
 from gptoss_lab.text import LANGUAGES, language, text
+
+if TYPE_CHECKING:
+    from ollama import ChatResponse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,12 +112,23 @@ def _ask(options: argparse.Namespace) -> int:
     lab = connect(options.server)
     question = [{"role": "user", "content": options.question}]
     try:
-        for part in lab.client.chat(lab.model, question, think=options.think, stream=True):
-            print(_dim(part.message.thinking or "") + (part.message.content or ""), end="", flush=True)
+        _show(lab.client.chat(lab.model, question, think=options.think, stream=True))
     except ResponseError as error:
         raise LabError(error.error) from error
     print()
     return 0
+
+
+def _show(parts: "Iterable[ChatResponse]") -> None:
+    """Print thinking and answer as they come, the answer on lines of its own."""
+    gap = ""
+    for part in parts:
+        if thinking := part.message.thinking:
+            print(_dim(thinking), end="", flush=True)
+            gap = "\n"
+        if content := part.message.content:
+            print(gap + content, end="", flush=True)
+            gap = ""
 
 
 def _dim(words: str) -> str:
