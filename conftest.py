@@ -1,4 +1,4 @@
-"""Give notebooks and tests a practice server and a folder of their own: they run offline and touch nothing of the user's.
+"""Give notebooks and tests a practice server and a folder of their own: offline, and nothing of the user's is touched.
 
 Hooks, not fixtures: nbval runs no fixture for notebook cells, but its kernels inherit the environment set here.
 With OLLAMA_HOST set, notebooks talk to that server instead, and tests marked `live` run too.
