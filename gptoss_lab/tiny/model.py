@@ -220,7 +220,7 @@ class Block(nn.Module):
         if self.training:
             share = torch.bincount(chosen.reshape(-1), minlength=self.size.experts).float() / chosen.numel()
             self.balance = self.size.experts * (scores.softmax(-1).mean(0) * share).sum()
-        return Experts.apply(x, chosen, best.softmax(-1), self.w1, self.b1, self.w2, self.b2)  # type: ignore[no-any-return]
+        return Experts.apply(x, chosen, best.softmax(-1), self.w1, self.b1, self.w2, self.b2)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ class GptOss(nn.Module):
         x = F.embedding(ids.reshape(-1), self.embedding)
         for block in self.layers():
             x = block(x, cos, sin, masks)
-        return Norm.apply(x, self.norm)  # type: ignore[no-any-return]
+        return Norm.apply(x, self.norm)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return logits (batch, tokens, vocabulary) for plain rows of ids."""
