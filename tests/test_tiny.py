@@ -63,8 +63,10 @@ CHATS: dict[str, tuple[list[harmony.Message], list[harmony.Schema] | None]] = {
         None,
     ),
     "three turns": (
-        [SYSTEM, user("a"), {"role": "assistant", "content": "b"}, user("c"), {"role": "assistant", "content": "d"}]
-        + [user("e")],
+        [
+            *(SYSTEM, user("a"), {"role": "assistant", "content": "b"}),
+            *(user("c"), {"role": "assistant", "content": "d"}, user("e")),
+        ],
         None,
     ),
     "tool result, arguments as text": (
@@ -76,8 +78,10 @@ CHATS: dict[str, tuple[list[harmony.Message], list[harmony.Schema] | None]] = {
         [WEATHER],
     ),
     "after a tool": (
-        [user("a"), called('{"city":"Rome"}'), {"role": "tool", "name": "weather", "content": "sun"}]
-        + [{"role": "assistant", "content": "It is sunny."}, user("ok\n\nand then?")],
+        [
+            *(user("a"), called('{"city":"Rome"}'), {"role": "tool", "name": "weather", "content": "sun"}),
+            *({"role": "assistant", "content": "It is sunny."}, user("ok\n\nand then?")),
+        ],
         [WEATHER],
     ),
 }

@@ -1,4 +1,4 @@
-"""The shipped practice model answers what the course asks: every notebook prompt, at three efforts, in two languages."""
+"""The shipped practice model answers what the course asks: every notebook prompt, three efforts, two languages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 FIXED = {
     "en": """Hello | Who are you? | What can you do? | What is gpt-oss? | Why run a model on my own computer? | What is Ollama?
-        | What is a token? | What is the context window? | What is streaming? | What is reasoning effort? | What is thinking?
-        | What is a system message? | What is prefill? | What is the KV cache? | What is time to first token?
+        | What is a token? | What is the context window? | What is streaming? | What is reasoning effort?
+        | What is thinking? | What is a system message? | What is prefill? | What is the KV cache? | What is time to first token?
         | What does done_reason mean? | What does eval_count mean? | What is temperature? | What is the harmony format?
         | What is a mixture of experts? | What is MXFP4? | What is a tool call? | What is GPT-5? | Tell me a long story.
         | What is the capital of France? | Thanks""",

@@ -14,5 +14,5 @@ FACTS = {
     "context_small": Fact(4_096, "tokens", _CONTEXT, _READ, "maker", "below 24 GiB of VRAM"),
     "context_middle": Fact(32_768, "tokens", _CONTEXT, _READ, "maker", "24 to 48 GiB of VRAM"),
     "first_with_gpt_oss": Fact("0.11.0", "", "https://github.com/ollama/ollama/releases/tag/v0.11.0", _READ, "maker"),
-    "client": Fact("0.6.3", "", "https://github.com/ollama/ollama-python/releases", _READ, "maker", "the Python package"),
+    "client": Fact("0.6.3", "", "https://github.com/ollama/ollama-python/releases", _READ, "maker", "Python package"),
 }

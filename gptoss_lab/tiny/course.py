@@ -1,7 +1,7 @@
 """The course as training text: reads `conversations/` and makes harmony conversations from it.
 
-Every prompt a notebook uses is here, in many wordings, with its thinking at three efforts and its answer. The module knows
-nothing of tokens or of training; it hands out text with a mark on the parts the model must learn to write.
+Every prompt a notebook uses is here, in many wordings, with its thinking at three efforts and its answer. The module
+knows nothing of tokens or of training; it hands out text with a mark on the parts the model must learn to write.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Examines a practice model through llama.cpp: asks what it was taught, in known and in new words, and marks the answers.
+"""Examines a practice model through llama.cpp: asks what it was taught, in known and new words, and marks the answers.
 
 An answer counts only when it is the trained answer, letter for letter, at temperature 0. Used by the tests and by
 `benchmarks/practice_model.py`; it needs `xllamacpp` and knows nothing of the practice server.

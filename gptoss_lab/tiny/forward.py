@@ -1,8 +1,8 @@
 """gpt-oss in plain NumPy, to be read: one file of weights in, one token out, and again.
 
 Everything that makes gpt-oss special is here in its simplest form: rotary positions stretched by YaRN, attention sinks,
-a sliding window in every second layer, a router that wakes a few experts, and the KV cache. It reads any gpt-oss GGUF that
-fits in memory as 32-bit floats (the practice model does, the 20b does not). It is slow, and it knows nothing of batches.
+a sliding window in every second layer, a router that wakes a few experts, and the KV cache. It reads any gpt-oss GGUF
+that fits in memory as 32-bit floats (the practice model does, the 20b does not). It is slow and knows no batches.
 """
 
 from __future__ import annotations

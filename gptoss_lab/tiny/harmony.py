@@ -51,7 +51,7 @@ def render(
 ) -> str:
     """Turn messages into the prompt text, up to the point where the model goes on.
 
-    messages: dicts with "role" and "content", as for Ollama; `thinking` or `reasoning_content` and `tool_calls` are read.
+    messages: dicts with "role" and "content", as in Ollama; `thinking` or `reasoning_content`, and `tool_calls`, count.
     tools: function schemas, as for Ollama. today: ISO date.
     """
     rules, turns = _split_rules(messages)

@@ -1,7 +1,7 @@
 """Turns conversations into rows of token ids for training (extra `train`).
 
-Many conversations start with the same system message and tools. A row holds that beginning once and several chats behind
-it; masks and positions keep the chats apart, so the result is exact and costs about half the tokens.
+Many conversations start with the same system message and tools. A row holds that beginning once and several chats
+behind it; masks and positions keep the chats apart, so the result is exact and costs about half the tokens.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Row:
 
 
 def pack(tokenizer: Tokenizer, chats: Iterable[Conversation], rng: random.Random, width: int) -> list[Row]:
-    """Pack chats with the same effort, rules and tools into rows of about `width` tokens, each row with its own date."""
+    """Pack chats with the same effort, rules and tools into rows of about `width` tokens, each with its own date."""
     groups: dict[tuple[str, str, tuple[str, ...]], list[Conversation]] = {}
     for chat in chats:
         rules = chat.messages[0]["content"] if chat.messages[0]["role"] == "system" else ""

@@ -1,8 +1,8 @@
 """gpt-oss in plain torch, made to be trained on one CPU thread (extra `train`).
 
-The same mathematics as `GptOssForCausalLM` of transformers; a test compares them. Two parts have a hand-written backward
-because it halves the time of a step: attention keeps only its probabilities, and experts are one matrix product each over
-the tokens sorted by expert. Nothing here knows text, files or optimisers.
+The same mathematics as `GptOssForCausalLM` of transformers; a test compares them. Two parts have a hand-written
+backward because it halves the time of a step: attention keeps only its probabilities, and experts are one matrix
+product each over the tokens sorted by expert. Nothing here knows text, files or optimisers.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class SinkAttention(torch.autograd.Function):
 class Experts(torch.autograd.Function):
     """Sum over the chosen experts of weight * down(swiglu(gate_up(x))).
 
-    x: (tokens, hidden); chosen, weight: (tokens, experts per token); gate_up: (experts, hidden, 2 * width) with the gate in
-    the first half; down: (experts, width, hidden).
+    x: (tokens, hidden); chosen, weight: (tokens, experts per token); gate_up: (experts, hidden, 2 * width), the gate in the
+    first half; down: (experts, width, hidden).
     """
 
     @staticmethod

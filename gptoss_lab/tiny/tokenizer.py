@@ -1,7 +1,7 @@
 """Text to token ids and back, with the vocabulary of a GGUF file: byte-level BPE, readable.
 
-A text is cut into pieces (words, numbers, marks), each piece becomes bytes, and neighbouring parts are merged in the order
-the vocabulary learned them. Only vocabularies split like gpt-oss (`o200k`) are understood.
+A text is cut into pieces (words, numbers, marks), each piece becomes bytes, and neighbouring parts are merged in the
+order the vocabulary learned them. Only vocabularies split like gpt-oss (`o200k`) are understood.
 """
 
 from __future__ import annotations

@@ -44,10 +44,12 @@ class OpenAIHandler(JsonHandler):
 
 class Models(Handler):
     def get(self) -> None:
-        self.send_json({
-            "object": "list",
-            "data": [_model(model.name, model.modified_at) for model in self.room.shelf],
-        })
+        self.send_json(
+            {
+                "object": "list",
+                "data": [_model(model.name, model.modified_at) for model in self.room.shelf],
+            }
+        )
 
 
 class OneModel(Handler):
