@@ -1,7 +1,7 @@
 """Print what the practice server costs beside its bare engine: `python benchmarks/practice_server.py`.
 
-Start to first token; tokens per second over HTTP and in process, in turn; one and eight clients at once; memory, also
-over many short requests (--requests). Greedy decoding, one engine thread; each figure is a median of --rounds.
+Start to first token; tokens per second over HTTP and in process, in turn; one and eight clients at once; how soon the
+slot is free when a client leaves; memory, also over many short requests (--requests). Greedy decoding, one engine thread; each figure is a median of --rounds.
 """
 
 import argparse
@@ -41,6 +41,7 @@ def main() -> None:
                 against_bare(running, options.rounds)
             clients(running, options.rounds)
             if parallel == 1:
+                leaving(running, options.rounds)
                 memory(running, options.requests)
 
 
@@ -88,6 +89,17 @@ def clients(running: process.Running, rounds: int) -> None:
         print(f"{count} client(s) at once: {statistics.median(sums):.0f} tokens/s together; {wait}")
 
 
+def leaving(running: process.Running, rounds: int) -> None:
+    """Print how long the only slot stays taken when a client leaves in the middle of a long answer."""
+    taken_s = []
+    for _ in range(rounds):
+        alone_s = ask(running, "Hello", 1)[0]
+        with HTTP.stream("POST", f"{running.host}/api/chat", json=asked(STORY[0]["content"], 256)) as reply:
+            next(reply.iter_lines())
+        taken_s.append(ask(running, "Hello", 1)[0] - alone_s)
+    print(f"a client leaves: the slot is free after {statistics.median(taken_s):.3f} s, worst {max(taken_s):.3f} s")
+
+
 def memory(running: process.Running, requests: int) -> None:
     """Print the server's resident memory at the start and over many short requests."""
     server = psutil.Process(running.pid)
@@ -104,13 +116,17 @@ def memory(running: process.Running, requests: int) -> None:
 
 def ask(running: process.Running, question: str, tokens: int) -> tuple[float, int]:
     """Ask over HTTP with a stream; return seconds to the first line and the number of tokens."""
-    body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": question}]}
-    body["options"] = {**OPTIONS, "num_predict": tokens}
     begun_s, first_s, last = time.perf_counter(), 0.0, "{}"
-    with HTTP.stream("POST", f"{running.host}/api/chat", json=body) as reply:
+    with HTTP.stream("POST", f"{running.host}/api/chat", json=asked(question, tokens)) as reply:
         for last in reply.iter_lines():  # noqa: B007
             first_s = first_s or time.perf_counter() - begun_s
     return first_s, int(json.loads(last)["eval_count"])
+
+
+def asked(question: str, tokens: int) -> dict[str, Any]:
+    """Return the body of a request for at most so many tokens."""
+    messages = [{"role": "user", "content": question}]
+    return {"model": MODEL_NAME, "messages": messages, "options": {**OPTIONS, "num_predict": tokens}}
 
 
 def story_tok_s(running: process.Running) -> float:

@@ -88,3 +88,10 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, gptoss_lab; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert HEAVY & set(loaded.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "SECURITY.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    targets = re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text(encoding="utf-8"))
+    local = [target for target in targets if not target.startswith("http")]
+    assert [target for target in local if not (ROOT / target).exists()] == []
