@@ -64,8 +64,12 @@ CHATS: dict[str, tuple[list[harmony.Message], list[harmony.Schema] | None]] = {
     ),
     "three turns": (
         [
-            *(SYSTEM, user("a"), {"role": "assistant", "content": "b"}),
-            *(user("c"), {"role": "assistant", "content": "d"}, user("e")),
+            SYSTEM,
+            user("a"),
+            {"role": "assistant", "content": "b"},
+            user("c"),
+            {"role": "assistant", "content": "d"},
+            user("e"),
         ],
         None,
     ),
@@ -79,8 +83,11 @@ CHATS: dict[str, tuple[list[harmony.Message], list[harmony.Schema] | None]] = {
     ),
     "after a tool": (
         [
-            *(user("a"), called('{"city":"Rome"}'), {"role": "tool", "name": "weather", "content": "sun"}),
-            *({"role": "assistant", "content": "It is sunny."}, user("ok\n\nand then?")),
+            user("a"),
+            called('{"city":"Rome"}'),
+            {"role": "tool", "name": "weather", "content": "sun"},
+            {"role": "assistant", "content": "It is sunny."},
+            user("ok\n\nand then?"),
         ],
         [WEATHER],
     ),

@@ -97,8 +97,8 @@ class SinkAttention(torch.autograd.Function):
 class Experts(torch.autograd.Function):
     """Sum over the chosen experts of weight * down(swiglu(gate_up(x))).
 
-    x: (tokens, hidden); chosen, weight: (tokens, experts per token); gate_up: (experts, hidden, 2 * width), the gate in the
-    first half; down: (experts, width, hidden).
+    x: (tokens, hidden); chosen, weight: (tokens, experts per token); gate_up: (experts, hidden, 2 * width), the gate
+    in the first half; down: (experts, width, hidden).
     """
 
     @staticmethod
