@@ -1,7 +1,8 @@
 """Print what the practice server costs beside its bare engine: `python benchmarks/practice_server.py`.
 
 Start to first token; tokens per second over HTTP and in process, in turn; one and eight clients at once; how soon the
-slot is free when a client leaves; memory, also over many short requests (--requests). Greedy decoding, one engine thread; each figure is a median of --rounds.
+slot is free when a client leaves; memory, also over many short requests (--requests). Greedy decoding, one engine
+thread; each figure is a median of --rounds.
 """
 
 import argparse
