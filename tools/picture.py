@@ -1,9 +1,5 @@
-"""Take the README's picture: the first notebook in JupyterLab, with the practice model's answer.
+"""Take the README's picture, the first notebook with its first answer: `python tools/picture.py`."""
 
-    python tools/picture.py
-"""
-
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -14,26 +10,26 @@ sys.path.insert(0, str(ROOT))
 from tests.browser.lab import browser_page, course, run_all  # noqa: E402
 
 PICTURE = ROOT / "docs" / "images" / "first_answer.png"
+SCROLL = "(panel, top) => panel.scrollBy(0, top - panel.getBoundingClientRect().top - 16)"
 
 
 def main() -> None:
     """Open the course, run all cells, and keep what a learner sees first."""
-    with tempfile.TemporaryDirectory() as folder, course(Path(folder) / "gpt-oss-lab", "en") as lab:
-        with browser_page(lab.url) as page:
-            run_all(page, lab, "en")
-            page.keyboard.press("Control+b")  # without the file browser
-            page.locator(".jp-CodeCell").first.scroll_into_view_if_needed()
-            page.wait_for_timeout(500)
-            heading = page.locator(".jp-Notebook h2").nth(1)
-            page.locator(".jp-WindowedPanel-outer").evaluate(
-                "(panel, top) => panel.scrollBy(0, top - panel.getBoundingClientRect().top - 16)",
-                heading.bounding_box()["y"],  # type: ignore[index]
-            )
-            page.wait_for_timeout(500)
-            PICTURE.parent.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=PICTURE)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        course(Path(folder) / "gpt-oss-lab", "en") as lab,
+        browser_page(lab.url) as page,
+    ):
+        run_all(page, lab, "en")
+        page.keyboard.press("Control+b")  # without the file browser
+        page.locator(".jp-CodeCell").first.scroll_into_view_if_needed()
+        page.wait_for_timeout(500)
+        heading = page.locator(".jp-Notebook h2").nth(1).bounding_box()
+        assert heading
+        page.locator(".jp-WindowedPanel-outer").evaluate(SCROLL, heading["y"])
+        page.wait_for_timeout(500)
+        page.screenshot(path=PICTURE)
 
 
 if __name__ == "__main__":
-    os.environ["GPTOSS_LAB_LANG"] = "en"
     main()
