@@ -38,9 +38,10 @@ def shown(found: Fact) -> str:
 def _row(name: str, found: Fact) -> str:
     words = _words()
     link = f'<a href="{escape(found.source)}" target="_blank" rel="noopener">{escape(_short(found.source))}</a>'
-    cells = (escape(words["labels"][name]), f"<b>{escape(shown(found))}</b>", link, found.as_of)
-    said = f'<td style="text-align:left">{escape(words["sure"][found.sure])}</td>'
-    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + said + "</tr>"
+    unbroken = '<span style="white-space:nowrap">{}</span>'.format
+    value, as_of = unbroken(f"<b>{escape(shown(found))}</b>"), unbroken(found.as_of)
+    cells = (escape(words["labels"][name]), value, link, as_of, escape(words["sure"][found.sure]))
+    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
 
 
 def _short(source: str) -> str:
