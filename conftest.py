@@ -6,6 +6,7 @@ With OLLAMA_HOST set, notebooks talk to that server instead, and tests marked `l
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -18,6 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Point this process and all its children at the practice server, in a folder that lasts as long as the run."""
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist inherits what its parent has set
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job ignores Ctrl-C, children too
     config.stash[OWN_HOME] = os.environ["GPTOSS_LAB_HOME"] = tempfile.mkdtemp(prefix="gptoss-lab-test-")
     if not LIVE:
         os.environ["GPTOSS_LAB_SERVER"] = "practice"
