@@ -92,11 +92,11 @@ def course(folder: Path, lang: str) -> Iterator[Lab]:
 
 
 @contextmanager
-def browser_page(url: str, scale: float = 1) -> Iterator[Page]:
+def browser_page(url: str) -> Iterator[Page]:
     """Open an address in a headless chromium."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=list(QUIET))
-        page = browser.new_page(viewport=SIZE, device_scale_factor=scale)  # type: ignore[arg-type]
+        page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
         page.set_default_timeout(START_LIMIT_S * 1000)
         page.goto(url)
         yield page
