@@ -115,6 +115,14 @@ def test_fixed_prompts(model: exam.Examinee, prompt: str, effort: str) -> None:
     check(model, trained(prompt, effort))
 
 
+@pytest.mark.parametrize("today", ["2026-01-01", "2027-06-30", "2028-12-28"])
+def test_the_date_changes_nothing(model: exam.Examinee, today: str) -> None:
+    for i, prompt in enumerate(FIXED_PROMPTS):
+        chat = trained(prompt, harmony.EFFORTS[i % 3])
+        reply = harmony.parse(model.write(harmony.render(chat.messages, effort=chat.effort, today=today)))
+        assert reply == harmony.parse(chat.written[0][0]), prompt
+
+
 @pytest.mark.parametrize("prompt", [prompt for prompt in notebook_prompts() if prompt not in FIXED_PROMPTS])
 def test_notebook_prompts(model: exam.Examinee, prompt: str) -> None:
     check(model, *(trained(prompt, effort) for effort in harmony.EFFORTS))

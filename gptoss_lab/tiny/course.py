@@ -219,7 +219,7 @@ class Teacher:
     def _talk(self, course: Course) -> Iterator[Conversation]:
         for entry in course.talk:
             for effort in harmony.EFFORTS:
-                yield from (self.single(course, entry, effort) for _ in range(1 if entry.id == "talk.story" else 3))
+                yield from (self.single(course, entry, effort) for _ in range(3))
         for effort in harmony.EFFORTS:
             yield from (self.single(course, course.no_history, effort, history=False) for _ in range(6))
 

@@ -62,6 +62,11 @@ class Examinee:
         body = {"content": text, "add_special": False, "parse_special": True}
         return list(self._post("/tokenize", body)["tokens"])
 
+    def write(self, prompt: str) -> str:
+        """Return the model's greedy text after a prompt, special tokens included."""
+        body = {"prompt": prompt, "n_predict": MAX_TOKENS, "temperature": 0, "special": True}
+        return str(self._post("/completion", body)["content"])
+
     def next_logprobs(self, ids: list[int], count: int) -> dict[int, float]:
         """Return the log-probabilities of the `count` likeliest next tokens after the prompt `ids`."""
         body = {"prompt": ids, "n_predict": 1, "temperature": 0, "n_probs": count, "cache_prompt": False}
