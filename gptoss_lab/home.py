@@ -1,14 +1,17 @@
 """Where the package keeps what it must remember on this computer: server state, models, progress.
 
 One folder per user. `GPTOSS_LAB_HOME` names another one. A home that cannot be written to gives way to a folder in the
-system's temporary directory, which is the user's alone.
+system's temporary directory, which is the user's alone; this is said once.
 """
 
 import getpass
 import os
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+
+from gptoss_lab.text import text
 
 APP = "gptoss-lab"
 
@@ -24,7 +27,9 @@ def _writable(named: str) -> Path:
     try:
         return _made(wanted)
     except OSError:
-        return _made(Path(tempfile.gettempdir()) / f"{APP}-{_user()}")
+        folder = _made(Path(tempfile.gettempdir()) / f"{APP}-{_user()}")
+        print(text("practice.home_blocked", wanted=wanted, folder=folder), file=sys.stderr)
+        return folder
 
 
 def _user_folder() -> Path:

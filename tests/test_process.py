@@ -1,6 +1,8 @@
 """The practice server as a process: found again, held, gone when nobody needs it, and clear when it cannot start."""
 
 import json
+import platform
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -47,7 +49,7 @@ def test_the_state_of_a_dead_process_is_no_server(lab_home: Path) -> None:
     running = process.ensure().server
     process.stop()
     stale = replace(running, pid=2**22 - 3)
-    (lab_home / f"practice-{running.version}.json").write_text(json.dumps(asdict(stale)), encoding="utf-8")
+    process._state().write_text(json.dumps(asdict(stale)), encoding="utf-8")
     assert process.find() is None
     again = process.ensure()
     assert again.accident and again.server.pid != stale.pid
@@ -56,17 +58,42 @@ def test_the_state_of_a_dead_process_is_no_server(lab_home: Path) -> None:
 def test_a_reused_process_id_is_no_server(lab_home: Path) -> None:
     running = process.ensure().server
     stale = replace(running, created_s=running.created_s - 1000)
-    (lab_home / f"practice-{running.version}.json").write_text(json.dumps(asdict(stale)), encoding="utf-8")
+    process._state().write_text(json.dumps(asdict(stale)), encoding="utf-8")
     assert process.find() is None
     psutil.Process(running.pid).kill()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"host": 3}'])
 def test_a_broken_state_file_is_no_server(lab_home: Path, content: str) -> None:
-    lab_home.mkdir(parents=True)
-    (lab_home / f"practice-{process.__version__}.json").write_text(content, encoding="utf-8")
+    process._state().write_text(content, encoding="utf-8")
     assert process.find() is None
     assert process.ensure().server
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stops a process the POSIX way")
+def test_a_server_that_hangs_is_ended_and_replaced(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hung = psutil.Process(process.ensure().server.pid)
+    hung.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(process, "ANSWER_LIMIT_S", 0.3)
+    found = process.ensure()
+    assert "did not answer any more" in found.accident and found.server.pid != hung.pid
+    hung.wait(10)
+
+
+def test_a_learners_file_does_not_stand_in_for_a_library(
+    lab_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tornado.py").write_text("raise SystemExit('my own file')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert process.ensure().server
+
+
+def test_machines_that_share_a_home_do_not_meet(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = process.ensure().server
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(platform, "node", lambda: "room 2/电脑")
+        assert process.find() is None and not process.stop() and not process.is_held()
+    assert process.find() == ours and process.is_held()
 
 
 def test_two_versions_run_side_by_side(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,13 +105,16 @@ def test_two_versions_run_side_by_side(lab_home: Path, monkeypatch: pytest.Monke
     psutil.Process(ours.pid).kill()
 
 
-def test_a_home_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     blocked = tmp_path / "a file"
     blocked.write_text("no folder can be made here", encoding="utf-8")
     monkeypatch.setenv("GPTOSS_LAB_HOME", str(blocked / "home"))
     folder = home_module.home()
     assert folder.is_dir() and blocked not in folder.parents
     assert process.ensure().server
+    assert capsys.readouterr().err.count("cannot be written to") == 1
     process.stop()
 
 
@@ -116,7 +146,7 @@ def test_a_processor_without_avx2(lab_home: Path, code: int) -> None:
 
 def test_holders_that_died_are_forgotten(lab_home: Path) -> None:
     process.hold()
-    folder = lab_home / f"holders-{process.__version__}"
+    folder = process._holders()
     (folder / "999999.json").write_text('{"pid": 999999, "created_s": 1.0}', encoding="utf-8")
     (folder / "junk.json").write_text("{", encoding="utf-8")
     assert process.is_held()

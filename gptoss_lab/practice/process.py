@@ -1,14 +1,17 @@
 """The practice server as a process of its own: one per user, machine and version, found again by a state file.
 
 Whoever needs it holds it (a small file with the holder's process id). It ends when its last holder has ended, or when
-nobody asked it anything for half an hour. A server that has died is noticed, its last words are read, and a new one
-is started. How requests are answered is the business of `gptoss_lab.practice.server`.
+nobody asked it anything for half an hour. A server that has died or hangs is noticed, its last words are read, and a
+new one is started. The machine is part of the file names, because process ids mean nothing on another machine and a
+classroom's machines may share one home. How requests are answered is the business of `gptoss_lab.practice.server`.
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +26,7 @@ from gptoss_lab import __version__
 from gptoss_lab.errors import LabError
 from gptoss_lab.home import home
 from gptoss_lab.practice.engine_check import check_engine, why_it_ended
-from gptoss_lab.text import text
+from gptoss_lab.text import language, text
 
 if TYPE_CHECKING:
     from gptoss_lab.practice.server import PracticeServer
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 IDLE_LIMIT_S = 1800.0
 START_LIMIT_S = 60.0
 END_LIMIT_S = 10.0
+ANSWER_LIMIT_S = 5.0
 LAST_WORDS = 5
 
 
@@ -93,7 +97,7 @@ def hold() -> None:
 
 def release() -> None:
     """Let go: the server may end if nobody else holds it."""
-    (_holders() / f"{os.getpid()}.json").unlink(missing_ok=True)
+    _remove(_holders() / f"{os.getpid()}.json")
 
 
 def is_held() -> bool:
@@ -102,21 +106,12 @@ def is_held() -> bool:
 
 
 def stop() -> bool:
-    """End the server whoever holds it, and say whether there was one."""
-    import psutil
-
-    running = find()
-    if not running:
+    """End the server whoever holds it, also one that hangs, and say whether there was one."""
+    running = _read_state()
+    if not running or not _alive(running.pid, running.created_s):
         return False
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(running.pid)
-        process.terminate()
-        limit_s = time.monotonic() + END_LIMIT_S
-        while _alive(running.pid, running.created_s):
-            time.sleep(0.02)
-            if time.monotonic() > limit_s:
-                process.kill()
-    _state().unlink(missing_ok=True)
+    _end(running, END_LIMIT_S)
+    _remove(_state())
     return True
 
 
@@ -145,7 +140,7 @@ async def _serve(port: int) -> None:
         await _until_unneeded(server)
     finally:
         if _read_state() == mine:
-            _state().unlink(missing_ok=True)
+            _remove(_state())
         await server.close()
 
 
@@ -165,15 +160,20 @@ async def _until_unneeded(server: "PracticeServer") -> None:
 def _living_holders() -> Iterator[Path]:
     """Yield the files of holders that live; the others are removed."""
     for path in _holders().glob("*.json"):
-        try:
-            holder = json.loads(path.read_text(encoding="utf-8"))
-            alive = _alive(holder["pid"], holder["created_s"])
-        except (OSError, ValueError, KeyError, TypeError):
-            alive = False
-        if alive:
+        if _holder_lives(path):
             yield path
         else:
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _holder_lives(path: Path) -> bool:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return _alive(holder["pid"], holder["created_s"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    except OSError:  # Windows: it is being written at this moment
+        return True
 
 
 def _describe(port: int) -> Running:
@@ -190,7 +190,7 @@ def _start(port: int) -> Running:
         log.replace(log.with_suffix(".old.log"))
     command = [sys.executable, "-m", "gptoss_lab.practice", "--port", str(port)]
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, **_detached())
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, **_apart())
     limit_s = time.monotonic() + START_LIMIT_S
     while time.monotonic() < limit_s:
         if running := find():
@@ -199,22 +199,49 @@ def _start(port: int) -> Running:
             raise LabError(*why_it_ended(process.returncode, _last_words()))
         time.sleep(0.02)
     process.kill()
-    raise LabError(text("practice.too_slow", seconds=int(START_LIMIT_S)), text("practice.see_log", log=log))
+    raise LabError(*_too_slow())
 
 
-def _detached() -> dict[str, Any]:
-    """Return what makes a process of its own, not ended by the Ctrl-C that is meant for its parent."""
+def _too_slow() -> tuple[str, str]:
+    return text("practice.too_slow", seconds=int(START_LIMIT_S)), text("practice.see_log", log=_log())
+
+
+def _apart() -> dict[str, Any]:
+    """Return what sets a process apart from its parent.
+
+    It is not ended by the parent's Ctrl-C, and works in a folder where no `json.py` of the learner's stands in for
+    the real one; its last words are in the learner's language and in UTF-8.
+    """
+    told = {"GPTOSS_LAB_HOME": str(home()), "GPTOSS_LAB_LANG": language(), "PYTHONIOENCODING": "utf-8"}
+    place: dict[str, Any] = {"cwd": home(), "env": {**os.environ, **told}}
     if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
+        return {**place, "creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {**place, "start_new_session": True}
+
+
+def _end(running: Running, patience_s: float) -> None:
+    """End a server, by force if it still lives after that time."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(running.pid)
+        process.terminate()
+        limit_s = time.monotonic() + patience_s
+        while _alive(running.pid, running.created_s) and time.monotonic() < limit_s:
+            time.sleep(0.02)
+        process.kill()
 
 
 def _accident() -> str:
-    """Return one sentence about a server that died and left its state file behind; remove the file."""
+    """Return one sentence about a server that died or hangs and left its state file behind; clear it away."""
     state = _state()
     if not state.is_file():
         return ""
-    state.unlink(missing_ok=True)
+    running = _read_state()
+    _remove(state)
+    if running and _alive(running.pid, running.created_s):
+        _end(running, 0)
+        return text("practice.hung")
     words = _last_words()
     return text("practice.accident_words", words=words[-1]) if words else text("practice.accident")
 
@@ -233,7 +260,7 @@ def _alive(pid: int, created_s: float) -> bool:
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - created_s) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+    except (psutil.Error, TypeError, ValueError):
         return False
 
 
@@ -241,16 +268,25 @@ def _answers(host: str) -> bool:
     import httpx
 
     try:
-        reply = httpx.get(f"{host}/api/version", timeout=5, trust_env=False)
+        reply = httpx.get(f"{host}/api/version", timeout=ANSWER_LIMIT_S, trust_env=False)
     except httpx.HTTPError:
         return False
     return reply.status_code == 200 and "practice" in reply.text
 
 
-def _only_one_starts() -> "contextlib.AbstractContextManager[object]":
-    from filelock import FileLock
+@contextlib.contextmanager
+def _only_one_starts() -> Iterator[None]:
+    from filelock import FileLock, Timeout
 
-    return FileLock(home() / "practice.lock", timeout=START_LIMIT_S)
+    lock = FileLock(_file(".lock"))
+    try:
+        lock.acquire(timeout=START_LIMIT_S)
+    except Timeout as error:
+        raise LabError(*_too_slow()) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read_state() -> Running | None:
@@ -264,16 +300,31 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a file so that a reader sees all of it or the old one."""
     whole = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     whole.write_text(json.dumps(content), encoding="utf-8")
+    for _ in range(50):
+        with contextlib.suppress(PermissionError):  # Windows: somebody reads the old one at this moment
+            whole.replace(path)
+            return
+        time.sleep(0.01)
     whole.replace(path)
 
 
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # gone already, or read by somebody on Windows
+        path.unlink()
+
+
 def _state() -> Path:
-    return home() / f"practice-{__version__}.json"
+    return _file(".json")
 
 
 def _holders() -> Path:
-    return home() / f"holders-{__version__}"
+    return _file("-holders")
 
 
 def _log() -> Path:
-    return home() / f"practice-{__version__}.log"
+    return _file(".log")
+
+
+def _file(ending: str) -> Path:
+    machine = re.sub(r"[^\w.-]", "_", platform.node())
+    return home() / f"practice-{__version__}-{machine}{ending}"
