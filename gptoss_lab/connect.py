@@ -69,6 +69,7 @@ def connect(server: str | None = None, model: str | None = None) -> Connection:
     `server` is "practice", "auto", or an address in any spelling Ollama accepts; `model` any model name. Raises
     LabError when what was asked for does not answer, has no model, or cannot be understood.
     """
+    _check_key(os.environ.get("OLLAMA_API_KEY", ""))
     asked = server or os.environ.get("GPTOSS_LAB_SERVER") or "auto"
     choice = choose(asked, os.environ, probe)
     connection = _practice(choice, model) if choice.kind == "practice" else _ollama(choice, model)
@@ -81,10 +82,10 @@ def choose(asked: str, env: Mapping[str, str], look: Callable[[str], Probe]) -> 
     if asked == "practice":
         return Choice("practice", "", text("connect.why_asked_practice"))
     if asked != "auto":
-        return _must_answer(parse_host(asked), text("connect.why_asked"), look)
+        return _must_answer(asked, text("connect.why_asked"), look)
     named = env.get("OLLAMA_HOST", "").strip().strip("\"'").strip()
     if named:
-        return _must_answer(parse_host(named), text("connect.why_ollama_host", value=named), look)
+        return _must_answer(named, text("connect.why_ollama_host", value=named), look)
     return _local_or_practice(look(LOCAL_OLLAMA))
 
 
@@ -97,7 +98,11 @@ def _local_or_practice(found: Probe) -> Choice:
     return Choice("ollama", LOCAL_OLLAMA, text("connect.why_local"), found.models)
 
 
-def _must_answer(host: str, why: str, look: Callable[[str], Probe]) -> Choice:
+def _must_answer(written: str, why: str, look: Callable[[str], Probe]) -> Choice:
+    try:
+        host = parse_host(written)
+    except LabError as error:
+        raise LabError(f"{why} {error.what}", error.next_step) from None
     found = look(host)
     if found.models is None:
         what = text(f"connect.{found.trouble}", host=host, detail=found.detail)
@@ -105,11 +110,17 @@ def _must_answer(host: str, why: str, look: Callable[[str], Probe]) -> Choice:
     return Choice("cloud" if urlsplit(host).hostname == "ollama.com" else "ollama", host, why, found.models)
 
 
+def _check_key(key: str) -> None:
+    """Raise LabError for a key that cannot travel in a header, such as an example in Chinese or a line's end."""
+    if key != key.strip() or not (key.isascii() and key.isprintable()):
+        raise LabError(text("connect.bad_key"), text("connect.bad_key_next"))
+
+
 def probe(host: str) -> Probe:
     """Look whether an Ollama answers at an address, and what models it has; never raises."""
     import httpx
 
-    key = os.environ.get("OLLAMA_API_KEY", "").strip()
+    key = os.environ.get("OLLAMA_API_KEY", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     local = is_loopback(host)
     limit = httpx.Timeout(5.0, connect=_LOCAL_LIMIT_S) if local else httpx.Timeout(15.0, connect=_REMOTE_LIMIT_S)
@@ -117,17 +128,23 @@ def probe(host: str) -> Probe:
         reply = httpx.get(
             f"{host}/api/tags", headers=headers, timeout=limit, trust_env=not local, follow_redirects=True
         )
-    except httpx.TimeoutException as error:
-        return Probe(trouble="silent", detail=str(error))
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        return Probe(trouble="other" if isinstance(error, httpx.RemoteProtocolError) else "silent", detail=str(error))
+        return Probe(trouble=_trouble(error), detail=str(error))
     if reply.status_code in (401, 403):
         return Probe(trouble="refused", detail=str(reply.status_code))
     try:
         listed = reply.json()["models"] or []
         return Probe({entry["model"]: (entry.get("details") or {}).get("family", "") for entry in listed})
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Probe(trouble="other", detail=str(reply.status_code))
+        return Probe(trouble="other", detail=f"HTTP {reply.status_code}")
+
+
+def _trouble(error: Exception) -> str:
+    """Tell nobody there ("silent") from somebody who took the call and did not speak as Ollama does ("other")."""
+    import httpx
+
+    spoke = (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError, httpx.TooManyRedirects)
+    return "other" if isinstance(error, spoke) or "SSL" in str(error) else "silent"
 
 
 def pick_model(models: Mapping[str, str], wanted: str | None, host: str) -> str:

@@ -38,10 +38,7 @@ def is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return _is_ip_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _split(authority: str, written: str) -> tuple[str, int | None]:
@@ -63,9 +60,17 @@ def _split(authority: str, written: str) -> tuple[str, int | None]:
 
 def _plausible(host: str) -> bool:
     if ":" in host:
-        return True
+        return _is_ip_address(host)
     labels = host.rstrip(".").split(".")
     return all(label and all(c.isalnum() or c in "-_" for c in label) for label in labels)
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _nonsense(written: str) -> LabError:

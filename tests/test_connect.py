@@ -30,7 +30,7 @@ GPT_OSS = Probe({"gpt-oss:20b": "gptoss"})
         ("auto", {}, SILENT, "practice", "No Ollama answers"),
         ("auto", {}, Probe({}), "practice", "ollama pull gpt-oss:20b"),
         ("auto", {}, Probe({"llama3:8b": "llama"}), "practice", "ollama pull gpt-oss:20b"),
-        ("auto", {}, Probe(trouble="other"), "practice", "not Ollama"),
+        ("auto", {}, Probe(trouble="other"), "practice", "does not answer as Ollama"),
         ("auto", {}, GPT_OSS, "ollama", "runs on this computer"),
         ("auto", {}, Probe({"mine:latest": "gpt-oss"}), "ollama", "runs on this computer"),
         ("auto", {"OLLAMA_HOST": " "}, SILENT, "practice", "No Ollama answers"),
@@ -94,6 +94,38 @@ def test_probing_real_addresses(lab_home: Path, stranger: str, tmp_path: Path) -
     assert probe("http://no-such-host.invalid:11434").trouble == "silent"
     with running_server(tmp_path) as url:
         assert probe(url).models == {MODEL_NAME: "gpt-oss"}
+
+
+def test_a_program_that_hangs_up_is_not_called_silent(lab_home: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
+        assert probe(f"http://127.0.0.1:{other.getsockname()[1]}").trouble == "other"
+
+
+def test_https_where_there_is_only_http_is_said(lab_home: Path, stranger: str) -> None:
+    found = probe(stranger.replace("http:", "https:"))
+    assert found.trouble == "other" and "SSL" in found.detail
+
+
+def test_nonsense_in_ollama_host_names_the_variable(lab_home: Path) -> None:
+    with pytest.raises(LabError, match=r"OLLAMA_HOST is set to ftp://room.*is not the address of a server"):
+        choose("auto", {"OLLAMA_HOST": "ftp://room"}, lambda host: SILENT)
+
+
+@pytest.mark.parametrize("key", ["你的密钥", "abc\n", " abc"])
+def test_a_key_that_is_none(lab_home: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", key)
+    with pytest.raises(LabError, match="OLLAMA_API_KEY"):
+        connect("practice")
+
+
+def test_a_key_travels_once_and_as_bearer(lab_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", "abc")
+    with running_server(tmp_path) as url:
+        headers = connect(url).client._client.headers
+    assert headers.get_list("authorization") == ["Bearer abc"]
 
 
 def test_a_proxy_has_no_business_on_this_computer(

@@ -48,6 +48,8 @@ def test_spellings(written: str, url: str) -> None:
         "me@host",
         "what?",
         "[::1",
+        "[localhost:1]",
+        "a:b:c",
         "http://",
         "a..b",
         "三 四",
