@@ -4,6 +4,7 @@ Every command says errors in a sentence and returns 1; only mistakes of this pro
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
+    _never_fail_to_print()
     options = _parser().parse_args(arguments)
     if options.lang:
         os.environ["GPTOSS_LAB_LANG"] = options.lang
@@ -34,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _never_fail_to_print() -> None:
+    """Show a question mark for what the terminal's encoding lacks, such as Chinese on an old Windows console."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     ask = _command(commands, "ask", _ask)
     ask.add_argument("question")
     ask.add_argument("--think", choices=("low", "medium", "high"), default="low", help=text("cli.think"))
-    ask.add_argument("--server", default=None, metavar="auto|practice|URL", help=text("cli.server"))
+    ask.add_argument("--server", default=argparse.SUPPRESS, metavar="auto|practice|URL", help=text("cli.server"))
     _command(commands, "stop", _stop)
     return parser
 
@@ -60,7 +69,7 @@ def _open_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lang", choices=LANGUAGES, help=text("cli.lang"))
     parser.add_argument("--no-browser", action="store_true", help=text("cli.no_browser"))
     parser.add_argument("--port", type=int, default=8888, help=text("cli.port"))
-    parser.add_argument("--server", default="auto", metavar="auto|practice|URL", help=text("cli.server"))
+    parser.add_argument("--server", metavar="auto|practice|URL", help=text("cli.server"))
 
 
 def _command(
@@ -78,9 +87,8 @@ def _open(options: argparse.Namespace) -> int:
     from gptoss_lab import course, jupyter
     from gptoss_lab.connect import connect
 
-    os.environ["GPTOSS_LAB_SERVER"] = options.server
-    if options.lang:
-        os.environ["GPTOSS_LAB_LANG"] = options.lang
+    if options.server:
+        os.environ["GPTOSS_LAB_SERVER"] = options.server  # JupyterLab's kernels follow it
     lab = connect()
     notebooks = course.folder()
     return jupyter.run(
@@ -105,6 +113,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace) -> int:
+    from httpx import HTTPError
     from ollama import ResponseError
 
     from gptoss_lab.connect import connect
@@ -115,6 +124,8 @@ def _ask(options: argparse.Namespace) -> int:
         _show(lab.client.chat(lab.model, question, think=options.think, stream=True))
     except ResponseError as error:
         raise LabError(error.error) from error
+    except HTTPError as error:
+        raise LabError(text("cli.torn", host=lab.host, error=error), text("cli.torn_next")) from error
     print()
     return 0
 

@@ -51,10 +51,20 @@ def copy(target: Path) -> Copied:
             if (target / name).read_bytes() != path.read_bytes():
                 kept.append(name)
             continue
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / name)
+        _copy_whole(path, target / name)
         new.append(name)
     return Copied(target, new, kept)
+
+
+def _copy_whole(path: Path, target: Path) -> None:
+    """Copy a file so that all of it arrives or nothing: half of one would pass for the learner's own work."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(path, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _copy_place() -> Path:

@@ -13,7 +13,7 @@ from gptoss_lab.home import home
 from gptoss_lab.text import text
 
 FIRST_NOTEBOOK = "00_start_here.ipynb"
-END_LIMIT_S = 15.0
+END_LIMIT_S = 5.0
 
 
 def run(notebooks: Path, lang: str, port: int, browser: bool, practice: bool) -> int:
@@ -22,8 +22,8 @@ def run(notebooks: Path, lang: str, port: int, browser: bool, practice: bool) ->
     Raises LabError when the port is taken.
     """
     _check_port(port)
-    print(text("cli.opening", notebook=f"{lang}/{FIRST_NOTEBOOK}"))
-    child = subprocess.Popen(_command(notebooks, lang, port, browser), env=_environment())
+    print(text("cli.opening", notebook=f"{lang}/{FIRST_NOTEBOOK}", folder=notebooks), flush=True)
+    child = subprocess.Popen(_command(notebooks, lang, port, browser), env=_environment(), cwd=notebooks)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         return _wait(child)
@@ -81,7 +81,7 @@ def _environment() -> dict[str, str]:
     quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
     page.write_text(json.dumps(quiet), encoding="utf-8")
     paths = [str(folder), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
-    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+    return {**os.environ, "GPTOSS_LAB_HOME": str(home()), "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
 
 
 def _check_port(port: int) -> None:

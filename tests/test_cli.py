@@ -20,9 +20,10 @@ from gptoss_lab.tiny import MODEL_NAME, MODEL_PATH
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="sends Ctrl-C to a process group the POSIX way")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gptoss_lab.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=90)
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8", **environment}
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=90, env=env)
 
 
 def test_version(lab_home: Path) -> None:
@@ -42,6 +43,18 @@ def test_a_server_that_cannot_be_reached_is_one_sentence(lab_home: Path, server:
     assert done.returncode == 1 and server in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_server_named_in_the_environment_is_asked(lab_home: Path) -> None:
+    done = run("ask", "Hello", GPTOSS_LAB_SERVER="http://127.0.0.1:9")
+    assert done.returncode == 1 and "http://127.0.0.1:9" in done.stderr
+    opened = run("--no-browser", GPTOSS_LAB_SERVER="http://127.0.0.1:9")
+    assert opened.returncode == 1 and "http://127.0.0.1:9" in opened.stderr
+
+
+def test_a_terminal_without_chinese_letters_is_no_error(lab_home: Path) -> None:
+    done = run("stop", "--lang", "zh", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
+
+
 def test_copy_gives_an_own_copy_and_keeps_what_is_changed(lab_home: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mein Kurs 课程"
     first = course.copy(mine)
@@ -53,6 +66,19 @@ def test_copy_gives_an_own_copy_and_keeps_what_is_changed(lab_home: Path, tmp_pa
     second = course.copy(mine)
     assert changed.read_text(encoding="utf-8") == "my own work"
     assert second.kept == [first.new[0]] and second.new == [first.new[-1]]
+
+
+def test_half_a_copy_does_not_pass_for_the_learners_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_full(source: Path, target: Path) -> None:
+        target.write_text("half", encoding="utf-8")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(course.shutil, "copyfile", disk_full)
+        with pytest.raises(OSError, match="No space left"):
+            course.copy(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not course.copy(tmp_path).kept
 
 
 def test_copy_to_an_impossible_place_is_one_sentence(lab_home: Path, tmp_path: Path) -> None:
@@ -77,6 +103,12 @@ def test_serve_refuses_what_is_no_model(lab_home: Path, tmp_path: Path, content:
         file.write_bytes(content)
     done = run("serve", "--model", str(file))
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("port", ["70000", "-1"])
+def test_serve_refuses_what_is_no_port(lab_home: Path, port: str) -> None:
+    done = run("serve", f"--port={port}")
+    assert done.returncode == 1 and f"{port} is not a port" in done.stderr
 
 
 @POSIX

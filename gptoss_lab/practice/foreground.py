@@ -13,7 +13,9 @@ from gptoss_lab.tiny import MODEL_NAME
 
 
 def serve(model: Path | None, port: int, threads: int) -> int:
-    """Serve until Ctrl-C and return 0; raises LabError for a file that is no model and for a taken port."""
+    """Serve until Ctrl-C and return 0; raises LabError for a file that is no model and for a port it cannot have."""
+    if not 0 <= port < 65536:
+        raise LabError(text("cli.bad_port", port=port))
     if model:
         _check_file(model)
     check_engine()
