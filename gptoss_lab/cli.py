@@ -113,12 +113,12 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from httpx import HTTPError
-    from ollama import ResponseError
-
     from gptoss_lab.connect import connect
 
     lab = connect(options.server)
+    from httpx import HTTPError
+    from ollama import ResponseError  # only now: its import fails over variables that connect() has read first
+
     question = [{"role": "user", "content": options.question}]
     try:
         _show(lab.client.chat(lab.model, question, think=options.think, stream=True))

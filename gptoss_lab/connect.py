@@ -70,6 +70,7 @@ def connect(server: str | None = None, model: str | None = None) -> Connection:
     LabError when what was asked for does not answer, has no model, or cannot be understood.
     """
     _check_key(os.environ.get("OLLAMA_API_KEY", ""))
+    _check_import(os.environ.get("OLLAMA_HOST", ""))
     asked = server or os.environ.get("GPTOSS_LAB_SERVER") or "auto"
     choice = choose(asked, os.environ, probe)
     connection = _practice(choice, model) if choice.kind == "practice" else _ollama(choice, model)
@@ -114,6 +115,17 @@ def _check_key(key: str) -> None:
     """Raise LabError for a key that cannot travel in a header, such as an example in Chinese or a line's end."""
     if key != key.strip() or not (key.isascii() and key.isprintable()):
         raise LabError(text("connect.bad_key"), text("connect.bad_key_next"))
+
+
+def _check_import(named: str) -> None:
+    """Import `ollama`, which reads OLLAMA_HOST at that moment; raises LabError when it fails over the value."""
+    import httpx
+
+    try:
+        import ollama  # noqa: F401
+    except (ValueError, httpx.InvalidURL):
+        what = f"{text('connect.why_ollama_host', value=named)} {text('connect.nonsense', value=named)}"
+        raise LabError(what, text("connect.nonsense_next")) from None
 
 
 def probe(host: str) -> Probe:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -48,6 +49,33 @@ def test_a_server_named_in_the_environment_is_asked(lab_home: Path) -> None:
     assert done.returncode == 1 and "http://127.0.0.1:9" in done.stderr
     opened = run("--no-browser", GPTOSS_LAB_SERVER="http://127.0.0.1:9")
     assert opened.returncode == 1 and "http://127.0.0.1:9" in opened.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OLLAMA_API_KEY", "你的密钥"), ("OLLAMA_HOST", "room:port"), ("OLLAMA_HOST", "三 四")]
+)
+def test_a_variable_that_cannot_be_right_is_one_sentence(lab_home: Path, name: str, value: str) -> None:
+    done = run("ask", "Hello", "--server", "practice", **{name: value})
+    assert done.returncode == 1 and name in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_server_that_breaks_off_is_one_sentence(lab_home: Path) -> None:
+    tags = b'{"models": [{"model": "gpt-oss:20b"}]}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    replies = [head + b"Content-Length: %d\r\n\r\n" % len(tags) + tags, head + b"Content-Length: 99\r\n\r\n"]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        threading.Thread(target=answer_each, args=(server, replies), daemon=True).start()
+        done = run("ask", "Hello", "--server", f"127.0.0.1:{server.getsockname()[1]}")
+    assert done.returncode == 1 and "broke off" in done.stderr and "Traceback" not in done.stderr
+
+
+def answer_each(server: socket.socket, replies: list[bytes]) -> None:
+    for reply in replies:
+        with server.accept()[0] as caller:
+            caller.recv(65536)
+            caller.sendall(reply)
 
 
 def test_a_terminal_without_chinese_letters_is_no_error(lab_home: Path) -> None:
