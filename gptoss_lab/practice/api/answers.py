@@ -12,11 +12,13 @@ from gptoss_lab.practice.wire import OllamaWire
 
 class Chat(JsonHandler):
     kind = "ChatRequest"
+    read_ask = staticmethod(chat_ask)
+    given = "messages"  # the field without which a request only loads or unloads
 
     async def answer(self, body: dict[str, Any]) -> None:
-        ask = chat_ask(body, self.room.shelf, self.room.defaults)
-        wire = OllamaWire(body["model"], chat=True)
-        if not body.get("messages"):
+        ask = self.read_ask(body, self.room.shelf, self.room.defaults)
+        wire = OllamaWire(body["model"], chat=self.given == "messages")
+        if not body.get(self.given):
             await self._load(ask, wire)
         elif body.get("_debug_render_only"):
             await self._render(ask, wire)
@@ -37,16 +39,8 @@ class Chat(JsonHandler):
 
 class Generate(Chat):
     kind = "GenerateRequest"
-
-    async def answer(self, body: dict[str, Any]) -> None:
-        ask = generate_ask(body, self.room.shelf, self.room.defaults)
-        wire = OllamaWire(body["model"], chat=False)
-        if not body.get("prompt"):
-            await self._load(ask, wire)
-        elif body.get("_debug_render_only"):
-            await self._render(ask, wire)
-        else:
-            await self.send_events(ask, wire, body.get("stream") is not False)
+    read_ask = staticmethod(generate_ask)
+    given = "prompt"
 
 
 class Embed(JsonHandler):
