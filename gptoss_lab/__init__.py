@@ -1,28 +1,24 @@
 """gpt-oss Lab: a course from GPT-5 to a private gpt-oss chat on your own computer.
 
-Importing the package is light: each name below loads its module when it is first used.
+Importing the package is light: each name below loads its module when it is first used. `connect` is there at once,
+because a submodule of that name would hide it.
 
 >>> from gptoss_lab import connect
 >>> lab = connect()
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from gptoss_lab.connect import connect
+from gptoss_lab.version import __version__
+
 if TYPE_CHECKING:
-    from gptoss_lab.connect import connect
     from gptoss_lab.errors import LabError
     from gptoss_lab.learn import check, hint, progress, quiz
 
-try:
-    __version__ = version("gptoss-lab")
-except PackageNotFoundError:  # a copy of the folder without an installation
-    __version__ = "0+unknown"
-
 _HOMES = {
     "LabError": "gptoss_lab.errors",
-    "connect": "gptoss_lab.connect",
     "check": "gptoss_lab.learn",
     "hint": "gptoss_lab.learn",
     "quiz": "gptoss_lab.learn",
@@ -36,7 +32,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gptoss_lab' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # also replaces the submodule `connect` by its function
+    globals()[name] = value
     return value
 
 

@@ -31,6 +31,7 @@ class Measured:
     weights: str  # of "bf16", "q8", "q4km", "udq8xl": the kind of file
     tok_s: float
     source: str
+    bandwidth_gb_s: float | None = None  # of the memory that holds the model
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Verdict:
     used_on_gpu: Parts  # taken on the GPUs with this placement
     gpu_free_gib: float
     host_free_gib: float
+    unified: bool  # GPU and machine share one memory
     blocks: int  # expert blocks (layers, for a model without experts)
     blocks_on_gpu: int
     default_context: int  # what Ollama takes when nobody says

@@ -20,11 +20,12 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of the file: its name, ggml type, and shape with the fastest dimension first."""
+    """One tensor of the file: its name, ggml type, shape with the fastest dimension first, and size."""
 
     name: str
     type: str
     shape: tuple[int, ...]
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,12 @@ def _parse(file: BinaryIO, path: Path, size_bytes: int) -> Header:
     infos = [_tensor_info(file) for _ in range(tensor_count)]
     alignment = int(metadata.get("general.alignment", 32))
     data_start = -(-file.tell() // alignment) * alignment
-    for tensor, offset_bytes, length_bytes in infos:
-        end_bytes = data_start + offset_bytes + length_bytes
+    for tensor, offset_bytes in infos:
+        end_bytes = data_start + offset_bytes + tensor.size_bytes
         if end_bytes > size_bytes:
             what = f'tensor "{tensor.name}" offset+size ({end_bytes}) exceeds file size ({size_bytes})'
             raise CutGguf(what, text("server.cut_next"))
-    return Header(metadata, tuple(tensor for tensor, _, _ in infos))
+    return Header(metadata, tuple(tensor for tensor, _ in infos))
 
 
 def _entry(file: BinaryIO) -> tuple[str, Any]:
@@ -119,7 +120,7 @@ def _value(file: BinaryIO, kind: int) -> Any:
     return _take(file, _SCALARS[kind])
 
 
-def _tensor_info(file: BinaryIO) -> tuple[Tensor, int, int]:
+def _tensor_info(file: BinaryIO) -> tuple[Tensor, int]:
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     name, dimensions = _string(file), _take(file, "I")
@@ -130,7 +131,7 @@ def _tensor_info(file: BinaryIO) -> tuple[Tensor, int, int]:
         raise KeyError(name) from error
     block, block_bytes = GGML_QUANT_SIZES[kind]
     offset_bytes = _take(file, "Q")
-    return Tensor(name, kind.name, shape), offset_bytes, _product(shape) // block * block_bytes
+    return Tensor(name, kind.name, shape, _product(shape) // block * block_bytes), offset_bytes
 
 
 def _take(file: BinaryIO, code: str) -> Any:

@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptoss_lab import __version__
 from gptoss_lab.errors import LabError
 from gptoss_lab.home import home
 from gptoss_lab.practice.engine_check import check_engine, why_it_ended
 from gptoss_lab.text import language, text
+from gptoss_lab.version import __version__
 
 if TYPE_CHECKING:
     from gptoss_lab.practice.server import PracticeServer
