@@ -20,14 +20,6 @@ from gptoss_lab.hardware.profiles import machine_of, profiles
 Row = Mapping[str, str]
 MIB = 2**20
 WHOLE = ("ps SIZE", "self total", "total memory", "GTT delta", "total GPU+CPU", "system memory", "nvidia-smi delta")
-    "ollama ps SIZE",
-    "self total",
-    "total memory",
-    "GTT delta",
-    "total GPU+CPU",
-    "system memory",
-    "nvidia-smi delta",
-)
 
 
 def parameters(row: Row) -> float:
