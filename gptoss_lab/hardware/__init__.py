@@ -7,7 +7,9 @@
 >>> verdict.placement, verdict.sentence
 """
 
+from gptoss_lab.hardware.detect import detect
 from gptoss_lab.hardware.fit import fit, with_reply
+from gptoss_lab.hardware.look import Report, ServerView, look
 from gptoss_lab.hardware.machine import Gpu, Machine, Reading
 from gptoss_lab.hardware.verdict import Measured, Parts, Speed, Verdict
 
@@ -17,8 +19,12 @@ __all__ = [
     "Measured",
     "Parts",
     "Reading",
+    "Report",
+    "ServerView",
     "Speed",
     "Verdict",
+    "detect",
     "fit",
+    "look",
     "with_reply",
 ]

@@ -1,0 +1,136 @@
+"""Look at the machine that serves the model, which need not be this one.
+
+On this computer the probes look; of another machine only what its server says is known: version, models, what is in
+memory, and, when asked for, one timed reply. Local hardware is never shown as another machine's.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from gptoss_lab.hardware.detect import detect
+from gptoss_lab.hardware.fit import fit
+from gptoss_lab.hardware.machine import Machine
+from gptoss_lab.hardware.memory import version_number
+from gptoss_lab.hardware.verdict import Verdict
+from gptoss_lab.ollama_host import is_loopback
+from gptoss_lab.text import text
+
+if TYPE_CHECKING:
+    from gptoss_lab.connect import Connection
+
+MODELS = ("gpt-oss:20b", "gpt-oss:120b")
+_TIMED_TOKENS, _ASK_LIMIT_S = 64, 10.0
+_ROUNDING_GIB = 0.5
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One model in a server's memory, in GiB."""
+
+    model: str
+    size_gib: float
+    vram_gib: float
+    context: int
+
+
+@dataclass(frozen=True)
+class ServerView:
+    """What another machine's server says about itself."""
+
+    host: str
+    version: str
+    models: tuple[tuple[str, float], ...]  # name, size in GB
+    loaded: tuple[Loaded, ...]
+    tok_s: float | None = None  # of one timed reply
+    reason: str = ""  # what it did not say, and why
+
+
+@dataclass(frozen=True)
+class Report:
+    """The machine that counts, or the server that stands for it, and the verdicts on both sizes."""
+
+    machine: Machine | None
+    server: ServerView | None
+    verdicts: tuple[Verdict, ...]
+    reason: str = ""  # why it is not this computer
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON values; the schema is in docs/hardware_json.md."""
+        return {"schema": 1, **asdict(self)}
+
+
+def look(lab: "Connection | None" = None, timed: bool = False) -> Report:
+    """Return what serves the model of a connection; without one, this computer.
+
+    `timed=True` lets a server on another machine write 64 tokens and measures them; that may load a model, or cost
+    money in the cloud. Never raises: what a server does not say is words in `ServerView.reason`.
+    """
+    if lab is None or lab.kind == "practice":
+        return _here(detect(), None)
+    if lab.kind == "cloud" or not is_loopback(lab.host):
+        return Report(None, _asked(lab, timed), (), text("hardware.elsewhere"))
+    machine, server = detect(), _asked(lab, timed=False)
+    vram = sum(gpu.total_gib for gpu in machine.used_gpus)
+    if sum(loaded.vram_gib for loaded in server.loaded) > vram + _ROUNDING_GIB:
+        return Report(None, _asked(lab, timed), (), text("hardware.more_vram"))
+    return _here(machine, server.version or None)
+
+
+def _here(machine: Machine, version: str | None) -> Report:
+    return Report(machine, None, tuple(fit(machine, model, ollama_version=version) for model in MODELS))
+
+
+def _asked(lab: "Connection", timed: bool) -> ServerView:
+    silent: list[str] = []
+
+    def ask(path: str, read: Callable[[Any], Any], nothing: Any) -> Any:
+        try:
+            with _http(lab) as http:
+                return read(http.get(path).raise_for_status().json())
+        except Exception as error:  # a server that speaks, but not as expected, has said nothing
+            silent.append(f"{path}: {error!r}")
+            return nothing
+
+    version = ask("/api/version", lambda told: _version(told["version"]), "")
+    models = ask("/api/tags", lambda told: tuple(_model(entry) for entry in told["models"] or ()), ())
+    loaded = ask("/api/ps", lambda told: tuple(_loaded(entry) for entry in told.get("models") or ()), ())
+    tok_s = _timed(lab, silent) if timed else None
+    reason = text("hardware.no_reply", error="; ".join(silent)) if silent else ""
+    return ServerView(lab.host, version, models, loaded, tok_s, reason)
+
+
+def _version(said: str) -> str:
+    return said if version_number(said) else ""
+
+
+def _model(entry: dict[str, Any]) -> tuple[str, float]:
+    return entry["name"], entry.get("size", 0) / 1e9
+
+
+def _loaded(entry: dict[str, Any]) -> Loaded:
+    size, vram = (int(entry.get(name) or 0) / 2**30 for name in ("size", "size_vram"))
+    return Loaded(entry.get("name", "?"), size, vram, int(entry.get("context_length") or 0))
+
+
+def _http(lab: "Connection") -> Any:
+    import httpx
+
+    key = os.environ.get("OLLAMA_API_KEY", "")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx.Client(
+        base_url=lab.host, headers=headers, timeout=_ASK_LIMIT_S, trust_env=not is_loopback(lab.host)
+    )  # fmt: skip
+
+
+def _timed(lab: "Connection", silent: list[str]) -> float | None:
+    """Return tokens per second of one short reply."""
+    messages = [{"role": "user", "content": text("hardware.question")}]
+    try:
+        reply = lab.client.chat(lab.model, messages, options={"num_predict": _TIMED_TOKENS})
+    except Exception as error:
+        silent.append(str(error))
+        return None
+    tokens, duration_ns = reply.eval_count, reply.eval_duration
+    return tokens / duration_ns * 1e9 if tokens and duration_ns else None
