@@ -16,16 +16,30 @@ from gptoss_lab.version import __version__
 if TYPE_CHECKING:
     from gptoss_lab.errors import LabError
     from gptoss_lab.learn import check, hint, progress, quiz
+    from gptoss_lab.ui.hardware_card import hardware_card
+    from gptoss_lab.ui.what_if import what_if
 
 _HOMES = {
     "LabError": "gptoss_lab.errors",
+    "hardware_card": "gptoss_lab.ui.hardware_card",
+    "what_if": "gptoss_lab.ui.what_if",
     "check": "gptoss_lab.learn",
     "hint": "gptoss_lab.learn",
     "quiz": "gptoss_lab.learn",
     "progress": "gptoss_lab.learn",
 }
 
-__all__ = ["LabError", "__version__", "check", "connect", "hint", "progress", "quiz"]
+__all__ = [
+    "LabError",
+    "__version__",
+    "check",
+    "connect",
+    "hardware_card",
+    "hint",
+    "progress",
+    "quiz",
+    "what_if",
+]
 
 
 def __getattr__(name: str) -> Any:

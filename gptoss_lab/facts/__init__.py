@@ -6,11 +6,11 @@ no fact and does not belong here.
 >>> table("gpt_oss.download_20b", "gpt_oss.memory_20b")
 """
 
-from gptoss_lab.facts import gpt_oss, ollama
+from gptoss_lab.facts import gpt_oss, ollama, reading
 from gptoss_lab.facts.drawing import Table
 from gptoss_lab.facts.fact import SURE, Fact
 
-_AREAS = {"gpt_oss": gpt_oss.FACTS, "ollama": ollama.FACTS}
+_AREAS = {"gpt_oss": gpt_oss.FACTS, "ollama": ollama.FACTS, "reading": reading.FACTS}
 
 __all__ = ["SURE", "Fact", "Table", "all_facts", "fact", "table"]
 

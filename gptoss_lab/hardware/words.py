@@ -113,8 +113,11 @@ def _smaller_cache(verdict: Verdict, machine: Machine, ask: Ask, closed: Room) -
 
 def _limit(verdict: Verdict, machine: Machine, ask: Ask, closed: Room) -> str:
     """Return how to lift a limit that is not the hardware's own."""
-    found = next((trait for trait in ("container", "wsl") if trait in machine.traits), "")
-    return text(f"fit.advise_{found}") if found and verdict.placement == "no" else ""
+    if verdict.placement != "no":
+        return ""
+    if "container" in machine.traits and "ram_limit" in machine.readings:
+        return text("fit.advise_container")
+    return text("fit.advise_wsl") if "wsl" in machine.traits else ""
 
 
 def _something_smaller(verdict: Verdict, machine: Machine, ask: Ask, closed: Room) -> str:
