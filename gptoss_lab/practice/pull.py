@@ -1,14 +1,16 @@
 """Pull a model from a registry that speaks Ollama's protocol (a manifest, and blobs by digest), with resume.
 
 It yields the lines a real server streams. What is already here is not loaded again; a part that came stays for the
-next try. It knows nothing about what is in a blob.
+next try. Two who pull the same blob share one download. It knows nothing about what is in a blob.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -20,6 +22,7 @@ _CONNECT_S = 10.0
 _MODEL, _SYSTEM, _PARAMS, _LICENSE = (
     f"application/vnd.ollama.image.{kind}" for kind in ("model", "system", "params", "license")
 )
+_loading: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
 
 async def pull(name: str, shelf: Shelf, insecure: bool) -> AsyncIterator[dict[str, Any]]:
@@ -41,7 +44,7 @@ async def pull(name: str, shelf: Shelf, insecure: bool) -> AsyncIterator[dict[st
                 yield line
     yield {"status": "verifying sha256 digest"}
     for layer in layers:
-        _verify(layer, shelf)
+        await _verify(layer, shelf)
     yield {"status": "writing manifest"}
     shelf.put(_model(name, manifest, shelf))
     yield {"status": "success"}
@@ -87,18 +90,25 @@ async def _layer(
     digest, total = layer["digest"], layer["size"]
     line = {"status": f"pulling {digest.removeprefix('sha256:')[:12]}", "digest": digest, "total": total}
     path, part = shelf.blob(digest), shelf.part_file(digest)
-    if path.is_file():
-        yield {**line, "completed": total}
-        return
-    async for completed in _load(client, base + digest, part):
-        yield {**line, "completed": completed} if completed else line
-    part.replace(path)
-    yield {**line, "completed": path.stat().st_size}
+    lock = _loading.setdefault(part, asyncio.Lock())
+    while lock.locked():  # somebody else loads it: look on, and take over should they leave
+        yield {**line, "completed": _size(part)} if _size(part) else line
+        await asyncio.sleep(_LINE_EVERY_S)
+    async with lock:
+        if not path.is_file():
+            async for completed in _load(client, base + digest, part):
+                yield {**line, "completed": completed} if completed else line
+            part.replace(path)
+    yield {**line, "completed": total}
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
 
 
 async def _load(client: httpx.AsyncClient, url: str, part: Path) -> AsyncIterator[int]:
     """Append to the part file from where it ends; yield its size now and then."""
-    done = part.stat().st_size if part.is_file() else 0
+    done = _size(part)
     said_s = 0.0
     try:
         async with client.stream("GET", url, headers={"Range": f"bytes={done}-"} if done else {}) as reply:
@@ -115,12 +125,19 @@ async def _load(client: httpx.AsyncClient, url: str, part: Path) -> AsyncIterato
                         said_s = time.monotonic()
                         yield done
     except httpx.HTTPError as error:
-        raise ModelError(500, f"pull model: {error}") from error
+        raise ModelError(500, f"max retries exceeded: {_words(error)}") from error
 
 
-def _verify(layer: dict[str, Any], shelf: Shelf) -> None:
+def _words(error: httpx.HTTPError) -> str:
+    """Return what a real server says of a download that broke off."""
+    if isinstance(error, httpx.TimeoutException):
+        return "i/o timeout"
+    return "unexpected EOF" if isinstance(error, (httpx.ReadError, httpx.RemoteProtocolError)) else str(error)
+
+
+async def _verify(layer: dict[str, Any], shelf: Shelf) -> None:
     path = shelf.blob(layer["digest"])
-    found = f"sha256:{file_digest(path)}"
+    found = f"sha256:{await asyncio.to_thread(file_digest, path)}"
     if found != layer["digest"]:
         path.unlink()
         raise ModelError(500, f"digest mismatch, file must be downloaded again: want {layer['digest']}, got {found}")
