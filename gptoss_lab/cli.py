@@ -1,10 +1,12 @@
-"""`gptoss-lab`: open the course, copy it, serve a model, ask one question.
+"""`gptoss-lab`: open the course, copy it, look at the hardware, serve a model, ask one question.
 
 Every command says errors in a sentence and returns 1; only mistakes of this program show a traceback.
 """
 
 import argparse
+import contextlib
 import io
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -61,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("question")
     ask.add_argument("--think", choices=("low", "medium", "high"), default="low", help=text("cli.think"))
     ask.add_argument("--server", default=argparse.SUPPRESS, metavar="auto|practice|URL", help=text("cli.server"))
+    hardware = _command(commands, "hardware", _hardware)
+    hardware.add_argument("--json", action="store_true", help=text("cli.json"))
+    hardware.add_argument("--timed", action="store_true", help=text("cli.timed"))
+    hardware.add_argument("--server", default=argparse.SUPPRESS, metavar="auto|practice|URL", help=text("cli.server"))
     _command(commands, "stop", _stop)
     return parser
 
@@ -144,6 +150,18 @@ def _show(parts: "Iterable[ChatResponse]") -> None:
 
 def _dim(words: str) -> str:
     return f"\x1b[2m{words}\x1b[0m" if words and sys.stdout.isatty() else words
+
+
+def _hardware(options: argparse.Namespace) -> int:
+    from gptoss_lab.connect import connect
+    from gptoss_lab.hardware import look
+    from gptoss_lab.ui.hardware_text import hardware_text
+
+    asked = options.server if options.server not in (None, "practice") else None
+    with contextlib.redirect_stdout(sys.stderr):  # which server was found is no part of the answer
+        report = look(connect(asked) if asked else None, timed=options.timed)
+    print(json.dumps(report.as_dict(), indent=2) if options.json else hardware_text(report))
+    return 0
 
 
 def _stop(options: argparse.Namespace) -> int:

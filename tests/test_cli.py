@@ -1,5 +1,6 @@
 """`gptoss-lab` as a learner types it."""
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -201,3 +203,32 @@ def free_port() -> int:
 def test_help_speaks_the_learners_language(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPTOSS_LAB_LANG", "zh")
     assert "练习服务器" in cli._parser().format_help()
+
+
+def test_hardware_in_words_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["hardware"]) == 0
+    told = capsys.readouterr().out
+    assert "gpt-oss:20b" in told and "gpt-oss:120b" in told
+    assert cli.main(["hardware", "--json"]) == 0
+    shown = capsys.readouterr().out
+    found = json.loads(shown)
+    assert shown.isascii() and found["schema"] == 1 and found["machine"]["ram_total_gib"] > 0
+    assert [verdict["model"] for verdict in found["verdicts"]] == ["gpt-oss:20b", "gpt-oss:120b"]
+
+
+def test_every_field_of_the_json_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    def names(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            inner = [deeper for name, deeper in value.items() if name != "readings"]
+            return set(value) | names(inner)
+        return {one for entry in value for one in names(entry)} if isinstance(value, list) else set()
+
+    cli.main(["hardware", "--json"])
+    page = (Path(__file__).parent.parent / "docs" / "hardware_json.md").read_text(encoding="utf-8")
+    documented = {name for code in re.findall(r"`([^`]+)`", page) for name in code.split(".")}
+    assert names(json.loads(capsys.readouterr().out)) <= documented
+
+
+def test_hardware_of_a_server_that_does_not_answer_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["hardware", "--server", "http://127.0.0.1:9"]) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err

@@ -74,9 +74,8 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
         yield feels(verdict.speed.middle_tok_s)
     if verdict.speed and verdict.speed.nearest and verdict.speed.confidence != "measured":
         run = verdict.speed.nearest
-        yield text(
-            "card.nearest", hardware=run.hardware, tok_s=f"{run.tok_s:.0f}", engine=run.engine, file=run.weights, source=run.source
-        )
+        told = {"hardware": run.hardware, "engine": run.engine, "file": run.weights, "source": run.source}
+        yield text("card.nearest", tok_s=f"{run.tok_s:.0f}", **told)
     if verdict.error is not None:
         yield text("card.error", percent=f"{100 * verdict.error:+.0f}")
     yield from verdict.advice
