@@ -4,6 +4,7 @@ Faults are staged at the boundary: a tree of files in place of /proc and /sys, a
 `winreg`. The stand-in for NVML raises the real package's errors.
 """
 
+import ctypes
 import struct
 import subprocess
 import sys
@@ -156,6 +157,19 @@ def test_file_cache_counts_as_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("psutil_says")
+def test_file_cache_of_inner_groups_counts_with_version_1(tmp_path: Path) -> None:
+    stat = f"inactive_file 7\ntotal_inactive_file {GIB // 2}\n"
+    assert detect(staged(tmp_path, {**V1, "sys/fs/cgroup/memory/memory.stat": stat})).ram_free_gib == 3.5
+
+
+@pytest.mark.usefixtures("psutil_says")
+def test_a_large_limit_that_others_have_used_up_still_limits(tmp_path: Path) -> None:
+    files = {**NESTED, "sys/fs/cgroup/user.slice/memory.max": str(40 * GIB)}
+    machine = detect(staged(tmp_path, {**files, "sys/fs/cgroup/user.slice/memory.current": str(39 * GIB)}))
+    assert (machine.ram_total_gib, machine.ram_free_gib) == (4, 1)
+
+
+@pytest.mark.usefixtures("psutil_says")
 def test_no_limit_is_no_limit(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": HUGE}
     machine = detect(staged(tmp_path, files))
@@ -186,6 +200,20 @@ def test_psutil_raises_and_the_kernel_is_asked(tmp_path: Path, psutil_says: Any,
     blind = detect(staged(tmp_path / "empty", {}))
     assert blind.ram_total_gib is None and blind.readings["ram_total"].reason
     assert fit(blind).placement == "no"
+
+
+def test_windows_itself_is_asked_where_psutil_raises(
+    tmp_path: Path, psutil_says: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(where: Any) -> int:
+        struct.pack_into("<IIQQ", where._obj, 0, 64, 50, 32 * GIB, 16 * GIB)
+        return 1
+
+    psutil_says(virtual_memory=raising(RuntimeError("PDH")))
+    kernel = SimpleNamespace(GlobalMemoryStatusEx=answer)
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    machine = detect(staged(tmp_path, {}, "Windows"))
+    assert (machine.ram_total_gib, machine.ram_free_gib) == (32, 16)
 
 
 # --- NVIDIA -----------------------------------------------------------------------------------------------------------
@@ -228,6 +256,34 @@ def test_each_way_nvml_fails_has_words_of_its_own(tmp_path: Path, monkeypatch: p
     assert len(reasons) == len(ERRORS) and "" not in reasons
 
 
+@pytest.mark.parametrize("error", [OSError("broken library"), AttributeError("no such function")])
+@pytest.mark.usefixtures("psutil_says")
+def test_a_broken_nvml_is_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    with_cards(monkeypatch, start=error)
+    machine = detect(staged(tmp_path, {}))
+    assert machine.ram_total_gib == 64 and str(error) in machine.readings["gpus"].reason
+
+
+@pytest.mark.usefixtures("psutil_says")
+def test_an_old_pynvml_without_newer_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = with_cards(monkeypatch, card("NVIDIA GeForce RTX 3060", 12))
+    monkeypatch.setattr(Nvml, "_told", raising(AttributeError("nvmlDeviceGetMemoryBusWidth")))
+    nvml.nvmlDeviceGetMemoryInfo = lambda handle: handle["MemoryInfo"]  # type: ignore[attr-defined]
+    (gpu,) = detect(staged(tmp_path, {})).gpus
+    assert gpu.total_gib == 12 and gpu.bandwidth_gb_s is None
+
+
+@pytest.mark.parametrize("broken", ["nvidia", "cards", "memory", "ram_bandwidth"])
+@pytest.mark.usefixtures("psutil_says")
+def test_a_probe_that_breaks_takes_nothing_else_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr(sys.modules["gptoss_lab.hardware.detect"], broken, raising(KeyError("unforeseen")))
+    machine = detect(staged(tmp_path, {}))
+    assert machine.cores == 8 and machine.disk_free_gb
+    assert any("unforeseen" in reading.reason for reading in machine.readings.values())
+
+
 @pytest.mark.usefixtures("psutil_says")
 def test_a_driver_the_container_does_not_see(tmp_path: Path) -> None:
     plain, hidden = (
@@ -245,11 +301,14 @@ def instance(profile: str, gib: float, uuid: str = "MIG-0") -> dict[str, Any]:
     return {"Name": f"NVIDIA H100 80GB HBM3 MIG {profile}", "MemoryInfo": memory, "UUID": uuid}
 
 
+@pytest.mark.parametrize("parent_mode", [PARENT["MigMode"], pynvml.NVMLError_NoPermission()])
 @pytest.mark.parametrize("parent_memory", [PARENT["MemoryInfo"], pynvml.NVMLError_NoPermission()])
 @pytest.mark.usefixtures("psutil_says")
-def test_a_slice_of_a_card_is_a_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parent_memory: Any) -> None:
+def test_a_slice_of_a_card_is_a_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parent_memory: Any, parent_mode: Any
+) -> None:
     slices = [instance("1g.10gb", 9.75), instance("1g.10gb", 9.75), None, None, None, None, None]
-    with_cards(monkeypatch, {**PARENT, "MemoryInfo": parent_memory, "instances": slices})
+    with_cards(monkeypatch, {**PARENT, "MemoryInfo": parent_memory, "MigMode": parent_mode, "instances": slices})
     machine = detect(staged(tmp_path, {}))
     (gpu,) = machine.gpus
     assert gpu.total_gib == 9.75 and gpu.bandwidth_gb_s == pytest.approx(419, rel=0.002) and "mig" in machine.traits
@@ -261,7 +320,44 @@ def test_the_slice_that_cuda_names_is_taken(tmp_path: Path, monkeypatch: pytest.
     slices = [instance("1g.10gb", 9.75, "MIG-a"), instance("3g.40gb", 39.5, "MIG-b"), *[None] * 5]
     with_cards(monkeypatch, {**PARENT, "instances": slices})
     env = {"HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "MIG-b"}
-    assert detect(staged(tmp_path, {}, env=env)).gpus[0].total_gib == 39.5
+    (gpu,) = detect(staged(tmp_path, {}, env=env)).gpus
+    assert gpu.total_gib == 39.5 and gpu.bandwidth_gb_s == pytest.approx(3_352 / 2, rel=0.002)
+
+
+@pytest.mark.usefixtures("psutil_says")
+def test_a_slice_with_twice_the_memory_has_twice_the_bandwidth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cards(monkeypatch, {**PARENT, "instances": [instance("1g.20gb", 19.6), *[None] * 6]})
+    assert detect(staged(tmp_path, {})).gpus[0].bandwidth_gb_s == pytest.approx(3_352 / 4, rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("visible", "used"),
+    [("1", ["B"]), ("GPU-b", ["B"]), ("", []), ("-1", []), ("1, 0", ["A", "B"]), (None, ["A", "B"])],
+)
+@pytest.mark.usefixtures("psutil_says")
+def test_cards_hidden_from_cuda_are_listed_but_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, used: str
+) -> None:
+    with_cards(monkeypatch, {**card("A", 24), "UUID": "GPU-a1"}, {**card("B", 12), "UUID": b"GPU-b2"})
+    env = {"HOME": str(tmp_path)} | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    machine = detect(staged(tmp_path, {}, env=env))
+    assert [gpu.name for gpu in machine.used_gpus] == list(used) and len(machine.gpus) == 2
+
+
+BOARD = {"proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0", "etc/nv_tegra_release": "# R36"}
+
+
+@pytest.mark.usefixtures("psutil_says")
+def test_a_jetson_has_driver_numbers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cards(monkeypatch, {"Name": "Orin (nvgpu)", "CudaComputeCapability": (8, 7)}, driver="540.4.0")
+    (gpu,) = detect(staged(tmp_path, BOARD)).used_gpus
+    assert gpu.unified and (gpu.free_gib, gpu.bandwidth_gb_s) == (58, 204)
+
+
+@pytest.mark.usefixtures("psutil_says")
+def test_a_jetson_without_nvml(tmp_path: Path) -> None:
+    (gpu,) = detect(staged(tmp_path, BOARD)).used_gpus
+    assert gpu.unified and (gpu.maker, gpu.total_gib, gpu.bandwidth_gb_s) == ("nvidia", 64, 204)
 
 
 @pytest.mark.parametrize("name", ["NVIDIA GB10", "NVIDIA Thor", "Orin (nvgpu) AGX Orin"])
@@ -372,6 +468,31 @@ def test_an_amd_card(tmp_path: Path) -> None:
     assert (gpu.total_gib, gpu.free_gib, gpu.bandwidth_gb_s, gpu.unused) == (20, 19, 800, "")
 
 
+@pytest.mark.parametrize(("gib", "name", "gb_s"), [(24, "RX 7900 XTX", 960), (20, "RX 7900 XT", 800), (7, "GPU", None)])
+@pytest.mark.usefixtures("psutil_says")
+def test_an_amd_card_that_tells_only_its_number(tmp_path: Path, gib: int, name: str, gb_s: float | None) -> None:
+    (gpu,) = detect(staged(tmp_path, drm("0x1002", device="0x744c\n", mem_info_vram_total=gib * GIB))).used_gpus
+    assert gpu.name.endswith(name) and gpu.bandwidth_gb_s == gb_s
+
+
+@pytest.mark.parametrize(
+    ("number", "cpu", "gib", "used"),
+    [
+        ("0x164e", "AMD Ryzen 9 7950X 16-Core Processor", 0.5, False),
+        ("0x15bf", "AMD Ryzen 7 8700G w/ Radeon 780M Graphics", 16, False),
+        ("0x9874", "AMD A10-8700P Radeon R6", 1, False),
+        ("0x67df", "AMD Ryzen 5 5600G with Radeon Graphics", 4, True),
+    ],
+)
+@pytest.mark.usefixtures("psutil_says")
+def test_the_number_tells_integrated_graphics_from_a_small_card(
+    tmp_path: Path, number: str, cpu: str, gib: float, used: bool
+) -> None:
+    files = drm("0x1002", device=number, mem_info_vram_total=int(gib * GIB))
+    machine = detect(staged(tmp_path, {**files, "proc/cpuinfo": f"model name\t: {cpu}\n"}))
+    assert len(machine.gpus) == 1 and bool(machine.used_gpus) == used
+
+
 STRIX = "model name\t: AMD RYZEN AI MAX+ 395 w/ Radeon 8060S\n"
 
 
@@ -382,6 +503,22 @@ def test_strix_halo_maps_far_more_than_the_carve_out(tmp_path: Path, psutil_says
     (gpu,) = machine.used_gpus
     assert gpu.unified and gpu.total_gib == 110 and gpu.free_gib == 108 and "strix-halo" in machine.traits
     assert gpu.bandwidth_gb_s == 256 and fit(machine, "gpt-oss:120b").placement == "gpu"
+
+
+def test_strix_halo_with_memory_set_aside_for_it(tmp_path: Path, psutil_says: Any) -> None:
+    psutil_says(31, 26)
+    files = drm("0x1002", device="0x1586", mem_info_vram_total=96 * GIB, mem_info_gtt_total=15 * GIB)
+    machine = detect(staged(tmp_path, {**files, "proc/cpuinfo": STRIX}))
+    assert machine.used_gpus[0].total_gib == 96 and fit(machine, "gpt-oss:120b").placement == "gpu"
+
+
+def test_strix_halo_on_windows(tmp_path: Path, psutil_says: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    psutil_says(31.6, 25)
+    adapter = {"DriverDesc": "AMD Radeon(TM) 8060S Graphics", "HardwareInformation.qwMemorySize": 96 * GIB}
+    monkeypatch.setitem(sys.modules, "winreg", Registry(adapter))
+    env = {"USERPROFILE": str(tmp_path), "PROCESSOR_IDENTIFIER": "AMD RYZEN AI MAX+ 395 w/ Radeon 8060S"}
+    machine = detect(staged(tmp_path, {}, "Windows", env=env))
+    assert machine.used_gpus[0].bandwidth_gb_s == 256 and fit(machine, "gpt-oss:120b").placement == "gpu"
 
 
 @pytest.mark.usefixtures("psutil_says")
@@ -398,6 +535,8 @@ def test_intel_graphics_inside_and_outside_the_processor(tmp_path: Path) -> None
     inside = detect(staged(tmp_path / "a", drm("0x8086", resource="0x0 0xfffffff 0x0\n")))
     outside = detect(staged(tmp_path / "b", drm("0x8086", resource=f"0x0 {12 * GIB - 1:#x} 0x0\n")))
     assert not inside.used_gpus and outside.used_gpus[0].total_gib == 12
+    known = detect(staged(tmp_path / "c", drm("0x8086", device="0xe20b", resource=f"0x0 {16 * GIB - 1:#x} 0x0\n")))
+    assert (known.used_gpus[0].total_gib, known.used_gpus[0].bandwidth_gb_s) == (12, 456)
 
 
 class Registry(ModuleType):
@@ -447,11 +586,34 @@ def test_windows_tells_more_than_four_gigabytes_in_the_registry(
         {"DriverDesc": "Intel(R) UHD Graphics 770", size: struct.pack("<Q", 128 * 2**20)},
         {"DriverDesc": "NVIDIA GeForce RTX 4070 Ti", size: 12 * GIB},
         {"DriverDesc": "no size"},
+        {"DriverDesc": "AMD Radeon RX 580", size: None},
     )
     monkeypatch.setitem(sys.modules, "winreg", Registry(*adapters))
     machine = detect(staged(tmp_path, {}, "Windows"))
     assert [(gpu.name, gpu.total_gib) for gpu in machine.used_gpus] == [("AMD Radeon RX 7800 XT", 16)]
     assert len(machine.gpus) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("Intel(R) Arc(TM) A770 Graphics", True),
+        ("Intel(R) Arc(TM) Pro B50 Graphics", True),
+        ("Intel(R) Arc(TM) Graphics", False),
+        ("Intel(R) Arc(TM) 140V GPU (16GB)", False),
+        ("AMD Radeon(TM) Graphics", False),
+        ("AMD Radeon 780M Graphics", False),
+        ("AMD Radeon RX 6600", True),
+    ],
+)
+@pytest.mark.usefixtures("psutil_says")
+def test_cards_and_integrated_graphics_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, used: bool
+) -> None:
+    adapter = {"DriverDesc": name, "HardwareInformation.qwMemorySize": 8 * GIB}
+    monkeypatch.setitem(sys.modules, "winreg", Registry(adapter))
+    machine = detect(staged(tmp_path, {}, "Windows"))
+    assert len(machine.gpus) == 1 and bool(machine.used_gpus) == used
 
 
 @pytest.mark.usefixtures("psutil_says")
@@ -499,6 +661,7 @@ def test_where_it_runs(tmp_path: Path, files: dict[str, str | bytes], env: dict[
 def test_a_laptop_is_known_by_its_case_or_battery(tmp_path: Path, psutil_says: Any) -> None:
     assert detect(staged(tmp_path / "a", {"sys/class/dmi/id/chassis_type": "10\n"})).laptop
     assert not detect(staged(tmp_path / "b", {"sys/class/dmi/id/chassis_type": "3\n"})).laptop
+    assert detect(staged(tmp_path / "d", {"sys/class/power_supply/BAT0/type": "Battery\n"})).laptop
     psutil_says(sensors_battery=lambda: SimpleNamespace(percent=50))
     assert detect(staged(tmp_path / "c", {})).laptop
 
@@ -515,11 +678,11 @@ def test_the_models_folder_and_its_disk(tmp_path: Path) -> None:
     assert Path(own.models_folder) == tmp_path / "o" / "home" / ".ollama" / "models"
 
 
-def module(speed: int, locator: str, bank: str, size: int = 16_384) -> bytes:
-    """Return an SMBIOS memory device of 64 bits."""
+def module(speed: int, locator: str, bank: str, size: int = 16_384, bits: int = 64) -> bytes:
+    """Return an SMBIOS memory device."""
     fields = bytearray(0x28)
     fields[0], fields[1], fields[0x10], fields[0x11] = 17, len(fields), 1, 2
-    struct.pack_into("<HHH", fields, 0x08, 64, 64, size)
+    struct.pack_into("<HHH", fields, 0x08, bits, bits, size)
     struct.pack_into("<H", fields, 0x15, 4_800)
     struct.pack_into("<H", fields, 0x20, speed)
     return bytes(fields) + locator.encode() + b"\0" + bank.encode() + b"\0\0"
@@ -533,6 +696,9 @@ def module(speed: int, locator: str, bank: str, size: int = 16_384) -> bytes:
         ([module(3_200, "DIMM_A1", "?"), module(3_200, "DIMM_B1", "?"), module(0, "DIMM_C1", "?", size=0)], 51.2),
         ([module(3_600, f"DIMM {n}", "?") for n in range(4)], 57.6),
         ([module(0, "DIMM 1", "P0 CHANNEL A")], 38.4),
+        ([module(7_500, "Motherboard", "BANK 0", bits=32) for _ in range(4)], 120.0),
+        ([module(7_500, f"Controller{n // 4}-Channel{'ABCD'[n % 4]}", "?", bits=16) for n in range(8)], 120.0),
+        ([module(4_800, f"DIMM_{c}1", f"P0 CHANNEL {c}") for c in "ABCDEFGH"], 307.2),
     ],
 )
 @pytest.mark.usefixtures("psutil_says")

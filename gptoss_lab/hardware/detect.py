@@ -5,7 +5,8 @@ Nothing raises, and only a Mac is asked through a subprocess (`sysctl`). What is
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from gptoss_lab.hardware.machine import Gpu, Machine, Reading
 from gptoss_lab.hardware.probes import surroundings
@@ -17,16 +18,21 @@ from gptoss_lab.hardware.probes.memory import memory
 from gptoss_lab.hardware.probes.nvidia import nvidia
 from gptoss_lab.text import text
 
+Found = TypeVar("Found")
+Gpus = tuple[list[Gpu], dict[str, Reading]]
+
 
 def detect(host: Host | None = None) -> Machine:
     """Return what this computer has; `host` is a staged one for tests."""
     host = host or Host()
-    processor, cores, ram = surroundings.cpu(host), surroundings.cores(host), memory(host)
+    processor = _asked(lambda: surroundings.cpu(host), lambda reason: "")
+    cores = _asked(lambda: surroundings.cores(host), _unknown)
+    ram = _asked(lambda: memory(host), lambda reason: {"ram_total": _unknown(reason), "ram_free": _unknown(reason)})
     total, free = ram["ram_total"].value, ram["ram_free"].value
     gpus, said = _gpus(host, processor, total, free)
-    bandwidth = ram_bandwidth(host, processor, cores.value)
+    bandwidth = _asked(lambda: ram_bandwidth(host, processor, cores.value), _unknown)
     folder = surroundings.models_folder(host)
-    disk = surroundings.disk_free_gb(folder)
+    disk = _asked(lambda: surroundings.disk_free_gb(folder), _unknown)
     traits = (*surroundings.traits(host, processor), *(["mig"] if any(" MIG" in gpu.name for gpu in gpus) else []))
     readings: Mapping[str, Reading] = {
         **ram, **said, "cpu": Reading(processor or None, "processor"), "cores": cores, "ram_bandwidth": bandwidth,
@@ -40,15 +46,30 @@ def detect(host: Host | None = None) -> Machine:
     )  # fmt: skip
 
 
-def _gpus(
-    host: Host, processor: str, total_gib: float | None, free_gib: float | None
-) -> tuple[list[Gpu], dict[str, Reading]]:
+def _asked(probe: Callable[[], Found], otherwise: Callable[[str], Found]) -> Found:
+    """Return what a probe says, or what stands for it when it breaks on something that nobody foresaw."""
+    try:
+        return probe()
+    except Exception as error:
+        return otherwise(text("hardware.probe_failed", error=error))
+
+
+def _unknown(reason: str) -> Reading:
+    return Reading(None, "", reason)
+
+
+def _gpus(host: Host, processor: str, total_gib: float | None, free_gib: float | None) -> Gpus:
+    probes: dict[str, Callable[[], Gpus]] = {
+        "nvidia": lambda: nvidia(host, total_gib, free_gib),
+        "cards": lambda: cards(host, processor, free_gib),
+    }
     if host.system == "Darwin":
-        found, said = apple(host, total_gib, free_gib)
-    else:
-        found, said = nvidia(host, total_gib, free_gib)
-        others, more = cards(host, processor, free_gib)
-        found, said = [*found, *others], {**said, **more}
+        probes = {"apple": lambda: apple(host, total_gib, free_gib)}
+    found: list[Gpu] = []
+    said: dict[str, Reading] = {}
+    for name, probe in probes.items():
+        gpus, readings = _asked(probe, lambda reason, name=name: ([], {name: _unknown(reason)}))  # type: ignore[misc]
+        found, said = [*found, *gpus], {**said, **readings}
     used = [gpu for gpu in found if not gpu.unused]
     reasons = " ".join([*(reading.reason for reading in said.values()), *(gpu.unused for gpu in found)]).strip()
     reason = "" if used else reasons or text("hardware.no_gpu")

@@ -41,6 +41,7 @@ def _limit(host: Host, total_gib: float) -> Reading:
 def _metal_bytes() -> int:
     """Ask Metal through the Objective-C runtime; 0 when it cannot be asked."""
     try:
+        ctypes.CDLL("/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics")  # else Metal names no device
         metal = ctypes.CDLL("/System/Library/Frameworks/Metal.framework/Metal")
         objc = ctypes.CDLL("/usr/lib/libobjc.A.dylib")
         metal.MTLCreateSystemDefaultDevice.restype = ctypes.c_void_p

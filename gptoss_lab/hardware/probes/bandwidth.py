@@ -18,7 +18,7 @@ from gptoss_lab.text import text
 
 _MODULE = 17  # SMBIOS type "memory device"
 _COPY_BYTES, _COPY_LIMIT_S, _MOST_THREADS = 40 * 2**20, 0.12, 3
-_CHANNELS_AT_HOME = 2
+_BITS_AT_HOME = 128  # width of the memory bus of a laptop or desktop
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,10 @@ def ram_bandwidth(host: Host, processor: str, cores: int | None) -> Reading:
 
 
 def _of_modules(modules: list[Module]) -> float:
-    """Return GB/s of all channels: a module each, but two channels where more modules share them."""
-    named = {place for module in modules if (place := _channel(module.place))}
-    channels = len(named) or min(len(modules), _CHANNELS_AT_HOME)
-    slowest = min(modules, key=lambda module: module.mega_transfers_s)
-    return channels * slowest.bits / 8 * slowest.mega_transfers_s / 1000
+    """Return GB/s of all channels; where modules name none, more of them than the bus is wide share it."""
+    named = {channel: module.bits for module in modules if (channel := _channel(module.place))}
+    bits = sum(named.values()) or min(sum(module.bits for module in modules), _BITS_AT_HOME)
+    return bits / 8 * min(module.mega_transfers_s for module in modules) / 1000
 
 
 def _channel(place: str) -> str:

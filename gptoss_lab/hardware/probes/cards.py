@@ -4,17 +4,19 @@ Windows' own `AdapterRAM` has 32 bits and says 4 GB for everything larger, so it
 integrated GPUs alone, except the one in Ryzen AI Max ("Strix Halo"), whose pool is the memory the driver may map (GTT).
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from gptoss_lab.facts.chips import bandwidth_gb_s
+from gptoss_lab.facts.chips import AMD_CARDS, INTEL_CARDS, bandwidth_gb_s
 from gptoss_lab.hardware.machine import Gpu, Reading
 from gptoss_lab.hardware.probes.host import Host
 from gptoss_lab.text import text
 
 GIB = 2**30
-_AMD, _INTEL = "0x1002", "0x8086"
+_AMD, _INTEL, _STRIX_HALO = "0x1002", "0x8086", "0x1586"
+_FREE = 0.95  # of a card's memory, where the system does not tell what programs have taken
 _CARVED_OUT_GIB = 4.5  # an integrated GPU is given this much or less of its own, and maps the rest
 _DISPLAYS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
 
@@ -51,25 +53,36 @@ def _sysfs(host: Host, cpu: str, ram_free_gib: float | None) -> Iterator[Gpu]:
 def _amd(host: Host, base: str, cpu: str, ram_free_gib: float | None) -> Iterator[Gpu]:
     vram, used = (host.number(f"{base}/mem_info_vram_{part}") for part in ("total", "used"))
     mapped, mapped_used = (host.number(f"{base}/mem_info_gtt_{part}") for part in ("total", "used"))
-    name = host.read(f"{base}/product_name").strip() or "AMD GPU"
+    number = host.read(f"{base}/device").strip().lower()
     if vram is None:
         return
-    if is_strix_halo(cpu):
+    name = host.read(f"{base}/product_name").strip() or AMD_CARDS.get((number, round(vram / GIB)), "AMD GPU")
+    if number == _STRIX_HALO or (not number and is_strix_halo(cpu)):
         pool, taken = max((vram, used or 0), (mapped or 0, mapped_used or 0))
         free = (pool - taken) / GIB
         if pool == mapped and ram_free_gib is not None:
             free = min(free, ram_free_gib)
-        yield Gpu("AMD Radeon 8060S", "amd", pool / GIB, free, bandwidth_gb_s("Ryzen AI Max"), unified=True)
+        shared = pool == mapped  # what is set aside in the BIOS is no longer the machine's
+        yield Gpu("AMD Radeon 8060S", "amd", pool / GIB, free, bandwidth_gb_s("Ryzen AI Max"), unified=shared)
         return
-    unused = text("hardware.integrated") if vram / GIB <= _CARVED_OUT_GIB and "Radeon" in cpu else ""
+    carved_out = vram / GIB <= _CARVED_OUT_GIB and "Radeon" in cpu
+    unused = text("hardware.integrated") if (_is_integrated(number) if number else carved_out) else ""
     yield Gpu(name, "amd", vram / GIB, (vram - (used or 0)) / GIB, bandwidth_gb_s(name), unused=unused)
 
 
+def _is_integrated(number: str) -> bool:
+    """Tell whether an AMD GPU is part of a processor, by the ranges its PCI numbers come from."""
+    with suppress(ValueError):
+        return int(number, 16) < 0x2000 or 0x9600 <= int(number, 16) < 0x9A00
+    return False
+
+
 def _intel(host: Host, base: str) -> Gpu:
-    own = host.number(f"{base}/lmem_total_bytes") or _largest_window(host, base)
-    dedicated = own / GIB >= 3.5
-    unused = "" if dedicated else text("hardware.integrated")
-    return Gpu("Intel GPU", "intel", own / GIB, own / GIB, None, unused=unused)
+    own = (host.number(f"{base}/lmem_total_bytes") or _largest_window(host, base)) / GIB
+    name, known = INTEL_CARDS.get(host.read(f"{base}/device").strip().lower(), ("Intel GPU", own))
+    own = min(own or known, known)
+    unused = "" if own >= 3.5 else text("hardware.integrated")
+    return Gpu(name, "intel", own, own * _FREE, bandwidth_gb_s(name), unused=unused)
 
 
 def _largest_window(host: Host, base: str) -> int:
@@ -97,18 +110,22 @@ def _registry(cpu: str) -> Iterator[Gpu]:
 
 
 def _windows_gpu(name: str, maker: str, total_gib: float, cpu: str) -> Gpu:
-    strix = is_strix_halo(cpu) and maker == "amd"
-    integrated = not strix and (name.rstrip().endswith("Graphics") or (maker == "intel" and "Arc" not in name))
+    strix = is_strix_halo(cpu) and maker == "amd" and name.rstrip().endswith("Graphics")
+    numbered = re.search(r"\bArc\b.* [AB]\d\d", name)  # A770 or B580 is a card; a plain "Arc" is in the processor
+    integrated = not strix and (not numbered if maker == "intel" else name.rstrip().endswith("Graphics"))
     bandwidth = bandwidth_gb_s("Ryzen AI Max" if strix else name)
     unused = text("hardware.integrated") if integrated else ""
-    return Gpu(name, maker, total_gib, total_gib * 0.95, bandwidth, unified=strix, unused=unused)
+    return Gpu(name, maker, total_gib, total_gib * _FREE, bandwidth, unused=unused)
 
 
 def _adapters(winreg: Any) -> Iterator[tuple[str, int]]:
     """Yield name and memory in bytes of every display adapter."""
     with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _DISPLAYS) as displays:
         for index in range(winreg.QueryInfoKey(displays)[0]):
-            with suppress(OSError, ValueError), winreg.OpenKey(displays, winreg.EnumKey(displays, index)) as adapter:
+            with (
+                suppress(OSError, ValueError, TypeError),
+                winreg.OpenKey(displays, winreg.EnumKey(displays, index)) as adapter,
+            ):
                 size = winreg.QueryValueEx(adapter, "HardwareInformation.qwMemorySize")[0]
                 name = winreg.QueryValueEx(adapter, "DriverDesc")[0]
                 yield _words(name), int.from_bytes(size, "little") if isinstance(size, bytes) else int(size)

@@ -63,7 +63,22 @@ def _without_psutil(host: Host, error: Exception) -> tuple[Reading, Reading]:
     size = host.sysctl("hw.memsize") if host.system == "Darwin" else ""
     if size.isdigit():
         return Reading(int(size) / GIB, "sysctl", reason), Reading(None, "", reason)
+    if host.system == "Windows":
+        all_gib, free_gib = _windows_memory()
+        return Reading(all_gib, "GlobalMemoryStatusEx", reason), Reading(free_gib, "GlobalMemoryStatusEx", reason)
     return Reading(None, "", reason), Reading(None, "", reason)
+
+
+def _windows_memory() -> tuple[float | None, float | None]:
+    """Ask Windows itself for total and available GiB."""
+    try:
+        import ctypes
+
+        state = (ctypes.c_ulonglong * 8)(64)  # MEMORYSTATUSEX: its length and a percentage, then sizes in bytes
+        known = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(state))  # type: ignore[attr-defined, unused-ignore]
+        return (state[1] / GIB, state[2] / GIB) if known else (None, None)
+    except (AttributeError, OSError):
+        return None, None
 
 
 def _gib(kb: int, reason: str) -> Reading:
@@ -94,8 +109,8 @@ def _walk(host: Host, mount: str, path: str, limit_file: str, used_file: str) ->
 
 def _cache(host: Host, folder: str) -> int:
     """Return bytes of file cache that the kernel gives back when a program wants them."""
-    found = re.search(r"^(?:total_)?inactive_file (\d+)", host.read(f"{folder}/memory.stat"), re.MULTILINE)
-    return int(found.group(1)) if found else 0
+    found = re.findall(r"^(?:total_)?inactive_file (\d+)", host.read(f"{folder}/memory.stat"), re.MULTILINE)
+    return max(map(int, found), default=0)
 
 
 def _jupyter(host: Host) -> Reading:

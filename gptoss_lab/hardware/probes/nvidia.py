@@ -29,14 +29,14 @@ def nvidia(host: Host, ram_total_gib: float | None, ram_free_gib: float | None) 
         nvml, warned = _import()
     except ImportError as error:
         return [], {"nvidia": Reading(None, "pynvml", text("hardware.nvml_missing", error=error))}
+    pool = Gpu("NVIDIA", "nvidia", ram_total_gib or 0.0, ram_free_gib or 0.0, unified=True)
     try:
         nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        return [], {"nvidia": Reading(None, "NVML", _why(nvml, error, host))}
+    except Exception as error:  # an NVMLError, or whatever an old or a broken library raises
+        return list(_jetson(host, pool)), {"nvidia": Reading(None, "NVML", _why(nvml, error, host))}
     try:
-        driver = _text(_quiet(nvml.nvmlSystemGetDriverVersion) or "")
-        pool = ram_total_gib, ram_free_gib
-        gpus = [gpu for handle in _handles(nvml) for gpu in _gpus(nvml, handle, driver, pool, host)]
+        driver = _text(_quiet(nvml, "SystemGetDriverVersion") or "")
+        gpus = [gpu for index, card in _handles(nvml) for gpu in _gpus(nvml, index, card, driver, pool, host)]
     finally:
         with suppress(Exception):
             nvml.nvmlShutdown()
@@ -66,10 +66,10 @@ def _why(nvml: Any, error: Exception, host: Host) -> str:
     return text(f"hardware.{kind}", error=error)
 
 
-def _quiet(call: Any, *arguments: Any) -> Any:
-    """Return what NVML answers, or None where it cannot."""
+def _quiet(nvml: Any, function: str, *arguments: Any) -> Any:
+    """Return what NVML answers, or None where it cannot, or where an old pynvml lacks the function."""
     try:
-        return call(*arguments)
+        return getattr(nvml, f"nvml{function}")(*arguments)
     except Exception:
         return None
 
@@ -78,61 +78,90 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _handles(nvml: Any) -> Iterator[Any]:
-    for index in range(_quiet(nvml.nvmlDeviceGetCount) or 0):
-        handle = _quiet(nvml.nvmlDeviceGetHandleByIndex, index)
+def _jetson(host: Host, pool: Gpu) -> Iterator[Gpu]:
+    """Yield the GPU of a Jetson by the name of its board, where NVML is missing."""
+    if _is_jetson(host):
+        name = _board(host)
+        yield replace(pool, name=name, bandwidth_gb_s=bandwidth_gb_s(name), compute=(8, 7) if "Orin" in name else None)
+
+
+def _is_jetson(host: Host) -> bool:
+    return host.exists("etc/nv_tegra_release") or "Jetson" in _board(host)
+
+
+def _board(host: Host) -> str:
+    return host.read("proc/device-tree/model").strip("\x00\n ")
+
+
+def _handles(nvml: Any) -> Iterator[tuple[int, Any]]:
+    for index in range(_quiet(nvml, "DeviceGetCount") or 0):
+        handle = _quiet(nvml, "DeviceGetHandleByIndex", index)
         if handle is not None:
-            yield handle
+            yield index, handle
 
 
-def _gpus(nvml: Any, handle: Any, driver: str, ram: tuple[float | None, float | None], host: Host) -> Iterator[Gpu]:
-    name = _text(_quiet(nvml.nvmlDeviceGetName, handle) or "NVIDIA GPU")
-    compute = _quiet(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+def _gpus(nvml: Any, index: int, handle: Any, driver: str, pool: Gpu, host: Host) -> Iterator[Gpu]:
+    name = _text(_quiet(nvml, "DeviceGetName", handle) or "NVIDIA GPU")
+    compute = _quiet(nvml, "DeviceGetCudaComputeCapability", handle)
+    jetson = _is_jetson(host)  # whose driver is numbered in its own way
     card = Gpu(
         name, "nvidia", 0.0, 0.0, _bandwidth(nvml, handle) or bandwidth_gb_s(name),
-        tuple(compute) if compute else None, unused=_unused(compute, driver),
+        tuple(compute) if compute else None, unused=_unused(compute, "" if jetson else driver),
     )  # fmt: skip
-    mode = _quiet(nvml.nvmlDeviceGetMigMode, handle)
-    if mode and mode[0]:
-        yield from _instance(nvml, handle, card, host)
+    mode = _quiet(nvml, "DeviceGetMigMode", handle)
+    instances = [] if mode and not mode[0] else list(_instances(nvml, handle, card, host))
+    if instances or (mode and mode[0]):
+        yield from instances
         return
+    hidden = "" if card.unused or _is_visible(nvml, handle, index, host) else text("hardware.hidden")
+    card = replace(card, unused=card.unused or hidden)
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         yield replace(card, total_gib=memory.total / GIB, free_gib=memory.free / GIB)
-    except nvml.NVMLError_NotSupported:  # GB10, Jetson, Thor
-        yield replace(card, total_gib=ram[0] or 0.0, free_gib=ram[1] or 0.0, unified=True)
-    except nvml.NVMLError:
-        if host.exists("etc/nv_tegra_release"):
-            yield replace(card, total_gib=ram[0] or 0.0, free_gib=ram[1] or 0.0, unified=True)
+    except Exception as error:
+        if jetson or isinstance(error, nvml.NVMLError_NotSupported):  # GB10, Jetson, Thor
+            speed = card.bandwidth_gb_s or bandwidth_gb_s(_board(host))
+            yield replace(card, total_gib=pool.total_gib, free_gib=pool.free_gib, unified=True, bandwidth_gb_s=speed)
 
 
-def _instance(nvml: Any, handle: Any, card: Gpu, host: Host) -> Iterator[Gpu]:
+def _is_visible(nvml: Any, handle: Any, index: int, host: Host) -> bool:
+    """Tell whether CUDA_VISIBLE_DEVICES, when it is set, names this card by its number or its identifier."""
+    if "CUDA_VISIBLE_DEVICES" not in host.env:
+        return True
+    identifier = _text(_quiet(nvml, "DeviceGetUUID", handle) or "")
+    names = [name.strip() for name in host.env["CUDA_VISIBLE_DEVICES"].split(",")]
+    return any(name == str(index) or (bool(name) and identifier.startswith(name)) for name in names)
+
+
+def _instances(nvml: Any, handle: Any, card: Gpu, host: Host) -> Iterator[Gpu]:
     """Yield the one MIG instance a CUDA program gets: the one CUDA_VISIBLE_DEVICES names, else the first."""
-    count = _quiet(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
-    instances = [_quiet(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, index) for index in range(count)]
-    wanted = host.env.get("CUDA_VISIBLE_DEVICES", "")
-    named = [one for one in instances if one and _text(_quiet(nvml.nvmlDeviceGetUUID, one) or "-") in wanted.split(",")]
-    for instance in (named or [one for one in instances if one])[:1]:
-        memory = _quiet(nvml.nvmlDeviceGetMemoryInfo, instance)
+    count = _quiet(nvml, "DeviceGetMaxMigDeviceCount", handle) or 0
+    found = [_quiet(nvml, "DeviceGetMigDeviceHandleByIndex", handle, index) for index in range(count)]
+    wanted = host.env.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = [one for one in found if one and _text(_quiet(nvml, "DeviceGetUUID", one) or "-") in wanted]
+    for instance in (named or [one for one in found if one])[:1]:
+        memory = _quiet(nvml, "DeviceGetMemoryInfo", instance)
         if memory is not None:
-            label = _text(_quiet(nvml.nvmlDeviceGetName, instance) or card.name)
+            label = _text(_quiet(nvml, "DeviceGetName", instance) or card.name)
             shown = label if "MIG" in label else f"{label} MIG {memory.total / GIB:.0f} GiB"
-            part = card.bandwidth_gb_s * _share(label) if card.bandwidth_gb_s else None
+            part = card.bandwidth_gb_s * _share(nvml, handle, label, memory.total) if card.bandwidth_gb_s else None
             yield replace(
                 card, name=shown, total_gib=memory.total / GIB, free_gib=memory.free / GIB, bandwidth_gb_s=part
             )
 
 
-def _share(label: str) -> float:
-    """Return the share of a card's memory slices that a profile such as 1g.10gb has, the smallest when unknown."""
+def _share(nvml: Any, handle: Any, label: str, own_bytes: int) -> float:
+    """Return the share of a card's memory that an instance has, in eighths, as the hardware cuts it."""
+    whole = _quiet(nvml, "DeviceGetMemoryInfo", handle)
     profile = re.search(r"(\d)g\.\d+gb", label)
-    return _SLICES.get(profile.group(1) if profile else "1", 1) / 8
+    slices = _SLICES.get(profile.group(1) if profile else "1", 1)
+    return (max(round(own_bytes / whole.total * 8), 1) if whole else slices) / 8
 
 
 def _bandwidth(nvml: Any, handle: Any) -> float | None:
     """Return GB/s from the width of the memory bus and its clock; memory moves twice per clock."""
-    bits = _quiet(nvml.nvmlDeviceGetMemoryBusWidth, handle)
-    mhz = _quiet(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM)
+    bits = _quiet(nvml, "DeviceGetMemoryBusWidth", handle)
+    mhz = _quiet(nvml, "DeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM)
     return bits * mhz * 2 / 8 / 1000 if bits and mhz else None
 
 

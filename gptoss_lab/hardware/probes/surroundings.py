@@ -72,7 +72,8 @@ def _in_virtual_machine(host: Host) -> bool:
 
 def is_laptop(host: Host) -> bool:
     """Tell whether this is a portable computer: it has a battery or a laptop's case."""
-    if host.read("sys/class/dmi/id/chassis_type").strip() in _PORTABLE:
+    battery = any(host.exists(f"sys/class/power_supply/BAT{number}") for number in (0, 1))
+    if battery or host.read("sys/class/dmi/id/chassis_type").strip() in _PORTABLE:
         return True
     try:
         import psutil
