@@ -1,5 +1,6 @@
 """Which machine counts: this one, or the one whose server answers."""
 
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from gptoss_lab.connect import Connection, connect
-from gptoss_lab.hardware import look
+from gptoss_lab.hardware import Gpu, Machine, fit, look
 
 GIB = 2**30
 
@@ -53,6 +54,23 @@ def test_ollama_here_gives_its_version_to_the_verdict(server: Any) -> None:
     server.said["/api/version"] = '{"version":"0.12.3"}'
     report = look(lab(server.host))
     assert report.machine and {verdict.ollama for verdict in report.verdicts} == {"0.12.3"}
+
+
+@pytest.mark.parametrize("unified", [False, True])
+def test_what_the_loaded_model_holds_is_room_for_the_model(
+    server: Any, monkeypatch: pytest.MonkeyPatch, unified: bool
+) -> None:
+    gpu = Gpu("RTX 4090", "nvidia", 24.0, 9.5, 1008.0, (8, 9), unified=unified)
+    machine = Machine("one", "Linux", 32.0, 9.5 if unified else 28.0, 50.0, (gpu,))
+    monkeypatch.setattr(sys.modules["gptoss_lab.hardware.look"], "detect", lambda: machine)
+    entry = f'{{"name":"gpt-oss:20b","size":{13 * GIB},"size_vram":{13 * GIB},"context_length":4096}}'
+    server.said["/api/ps"] = f'{{"models":[{entry}]}}'
+    report = look(lab(server.host))
+    before, after = fit(machine), report.verdicts[0]
+    assert (before.placement, before.tight) != ("gpu", False) and (after.placement, after.tight) == ("gpu", False)
+    assert report.machine and report.machine.gpus[0].free_gib == 22.5
+    assert report.machine.ram_free_gib == (22.5 if unified else 28.0)
+    assert "gpt-oss:20b" in report.machine.readings["loaded"].reason
 
 
 def test_more_gpu_memory_than_this_computer_has_means_another_machine(server: Any) -> None:

@@ -6,12 +6,12 @@ memory, and, when asked for, one timed reply. Local hardware is never shown as a
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gptoss_lab.hardware.detect import detect
 from gptoss_lab.hardware.fit import fit
-from gptoss_lab.hardware.machine import Machine
+from gptoss_lab.hardware.machine import Machine, Reading
 from gptoss_lab.hardware.memory import version_number
 from gptoss_lab.hardware.verdict import Verdict
 from gptoss_lab.ollama_host import is_loopback
@@ -75,7 +75,24 @@ def look(lab: "Connection | None" = None, timed: bool = False) -> Report:
     vram = sum(gpu.total_gib for gpu in machine.used_gpus)
     if sum(loaded.vram_gib for loaded in server.loaded) > vram + _ROUNDING_GIB:
         return Report(None, _asked(lab, timed), (), text("hardware.more_vram"))
-    return _here(machine, server.version or None)
+    return _here(_with_room(machine, server.loaded), server.version or None)
+
+
+def _with_room(machine: Machine, loaded: tuple[Loaded, ...]) -> Machine:
+    """Return the machine with what the server's own models hold counted as free: Ollama makes room for the next one."""
+    held_gib = left_gib = sum(one.vram_gib for one in loaded)
+    if not held_gib:
+        return machine
+    gpus, ram_gib = [], machine.ram_free_gib
+    for gpu in machine.gpus:
+        back_gib = 0.0 if gpu.unused else max(min(left_gib, gpu.total_gib - gpu.free_gib), 0.0)
+        left_gib -= back_gib
+        gpus.append(replace(gpu, free_gib=gpu.free_gib + back_gib))
+        if gpu.unified and ram_gib is not None:
+            ram_gib = min(ram_gib + back_gib, machine.ram_total_gib or ram_gib)
+    names = ", ".join(one.model for one in loaded)
+    said = Reading(held_gib, "/api/ps", text("hardware.loaded", gib=f"{held_gib:.1f}", names=names))
+    return replace(machine, gpus=tuple(gpus), ram_free_gib=ram_gib, readings={**machine.readings, "loaded": said})
 
 
 def _here(machine: Machine, version: str | None) -> Report:
