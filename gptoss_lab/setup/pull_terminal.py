@@ -46,7 +46,7 @@ class _Line:
         filled = int(_BAR * progress.share)
         words = f"[{'#' * filled}{'-' * (_BAR - filled)}] {100 * progress.share:3.0f} %  {progress}"
         columns = shutil.get_terminal_size().columns - 1
-        self._out.write(f"\r\x1b[K{cut(words, columns)}")
+        self._out.write(f"\r{fill(words, columns)}")
         self._out.flush()
 
     def end(self, progress: Progress) -> None:
@@ -77,11 +77,12 @@ def _last_words(progress: Progress) -> str:
     return f"{progress.note}\n" if progress.note else ""
 
 
-def cut(words: str, columns: int) -> str:
-    """Return as much as fits into so many columns; Chinese characters take two."""
+def fill(words: str, columns: int) -> str:
+    """Return the words cut or filled up to so many columns; Chinese characters take two."""
     width = 0
     for place, sign in enumerate(words):
-        width += 2 if unicodedata.east_asian_width(sign) in "WF" else 1
-        if width > columns:
-            return words[:place]
-    return words
+        taken = 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+        if width + taken > columns:
+            return words[:place] + " " * (columns - width)
+        width += taken
+    return words + " " * (columns - width)
