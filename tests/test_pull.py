@@ -329,6 +329,14 @@ def test_words_of_a_real_server_about_wrong_bytes(lab: Connection) -> None:
     assert not done._may_pass(error)
 
 
+def test_the_practice_server_breaks_off_in_a_real_servers_words(registry: Registry, lab: Connection) -> None:
+    registry.faults.append(("cut", 500_000))
+    with pytest.raises(ollama.ResponseError, match="^max retries exceeded: unexpected EOF"):
+        list(lab.client.pull(registry.model, insecure=True, stream=True))
+    assert list(lab.client.pull(registry.model, insecure=True, stream=True))[-1].status == "success"
+    assert registry.starts == [0, 500_000]
+
+
 def test_a_practice_server_of_its_own_can_be_left_and_may_die(lab_home: Path, registry: Registry) -> None:
     lab = connect("practice")
     registry.pause_s = SLOW_S
