@@ -331,7 +331,7 @@ def test_words_of_a_real_server_about_wrong_bytes(lab: Connection) -> None:
 
 def test_the_practice_server_breaks_off_in_a_real_servers_words(registry: Registry, lab: Connection) -> None:
     registry.faults.append(("cut", 500_000))
-    with pytest.raises(ollama.ResponseError, match="^max retries exceeded: unexpected EOF"):
+    with pytest.raises(ollama.ResponseError, match=r"^max retries exceeded: unexpected EOF"):
         list(lab.client.pull(registry.model, insecure=True, stream=True))
     assert list(lab.client.pull(registry.model, insecure=True, stream=True))[-1].status == "success"
     assert registry.starts == [0, 500_000]
