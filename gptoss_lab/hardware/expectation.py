@@ -19,7 +19,7 @@ def chip(gpu: Gpu) -> str:
         old = gpu.compute < (8, 9) if gpu.compute else bool(evidence.BEFORE_ADA.search(gpu.name))
         return "nvidia_old" if old else "nvidia"
     if gpu.maker == "amd":
-        return "strix_rocm" if gpu.unified else "amd"
+        return "strix_rocm" if gpu.unified or "8060S" in gpu.name else "amd"
     return gpu.maker
 
 

@@ -7,7 +7,7 @@ memory, and, when asked for, one timed reply. Local hardware is never shown as a
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gptoss_lab.hardware.detect import detect
 from gptoss_lab.hardware.fit import fit
@@ -141,11 +141,17 @@ def _http(lab: "Connection") -> Any:
     )  # fmt: skip
 
 
+def _effort(lab: "Connection") -> Literal["low"] | None:
+    """Return low effort for a model that thinks; others refuse to be asked for it."""
+    return "low" if "thinking" in (lab.client.show(lab.model).capabilities or ()) else None
+
+
 def _timed(lab: "Connection", silent: list[str]) -> float | None:
     """Return tokens per second of one short reply."""
     messages = [{"role": "user", "content": text("hardware.question")}]
     try:
-        reply = lab.client.chat(lab.model, messages, options={"num_predict": _TIMED_TOKENS})
+        options = {"num_predict": _TIMED_TOKENS}
+        reply = lab.client.chat(lab.model, messages, think=_effort(lab), options=options)
     except Exception as error:
         silent.append(str(error))
         return None

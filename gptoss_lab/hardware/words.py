@@ -3,13 +3,13 @@
 The words are in `gptoss_lab/text/<language>/fit.json`; the figures in them come from the verdict.
 """
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from gptoss_lab.facts.files import SMALL
 from gptoss_lab.hardware import memory
 from gptoss_lab.hardware.machine import Machine
 from gptoss_lab.hardware.placement import Ask, Room, place, room
-from gptoss_lab.hardware.verdict import Verdict
+from gptoss_lab.hardware.verdict import Parts, Verdict
 from gptoss_lab.text import language, text
 
 _SMALLER = (32_768, 16_384, 8_192, 4_096)  # contexts to try when a larger one does not run
@@ -55,9 +55,15 @@ def have_gib(verdict: Verdict) -> float:
 
 def least_gib(verdict: Verdict) -> float:
     """Return the memory a verdict's model takes at least, GPU and machine together."""
-    parts = verdict.used_on_gpu if verdict.blocks_on_gpu else verdict.on_host
-    whole = replace(parts, margin=0.0).total_gib
-    return whole + (replace(verdict.on_host, margin=0.0).total_gib if verdict.blocks_on_gpu else 0.0)
+    return replace(whole(verdict), margin=0.0).total_gib
+
+
+def whole(verdict: Verdict) -> Parts:
+    """Return what is wanted of GPU and machine together, by part."""
+    if not verdict.blocks_on_gpu:
+        return verdict.on_host
+    pairs = zip(astuple(verdict.used_on_gpu), astuple(verdict.on_host), strict=True)
+    return Parts(*(gpu + host for gpu, host in pairs))
 
 
 def speed_words(verdict: Verdict) -> str:

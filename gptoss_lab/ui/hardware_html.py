@@ -107,10 +107,9 @@ def _bar(verdict: Verdict, place: str, machine: Machine | None) -> str:
 def _total(machine: Machine | None, place: str) -> float:
     if machine is None:
         return 0.0
-    if place == "host":
-        return machine.ram_total_gib or 0.0
-    used = machine.used_gpus
-    return sum(gpu.total_gib for gpu in used if gpu.maker == used[0].maker)
+    used, ram = machine.used_gpus, machine.ram_total_gib or 0.0
+    vram = sum(gpu.total_gib for gpu in used if gpu.maker == used[0].maker)
+    return {"host": ram, "gpu": vram, "both": ram + vram}[place]
 
 
 def _scale(place: str, total: float) -> str:

@@ -6,6 +6,7 @@ from gptoss_lab.facts import fact
 from gptoss_lab.hardware.look import Report, ServerView
 from gptoss_lab.hardware.machine import Machine
 from gptoss_lab.hardware.verdict import Parts, Verdict
+from gptoss_lab.hardware.words import have_gib, whole
 from gptoss_lab.text import text
 
 _FEELS = ((0.7, "feels_slow"), (1.6, "feels_equal"), (5, "feels_faster"), (15, "feels_several"))
@@ -82,21 +83,22 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
 
 
 def places(verdict: Verdict) -> tuple[str, ...]:
-    """Return which memories a verdict is about: "gpu", "host", or both."""
-    if verdict.placement == "cpu" or not verdict.gpu_free_gib:
+    """Return which memories a verdict is about: "gpu", "host" or both apart, or "both" together."""
+    if verdict.placement == "cpu" or not verdict.gpu_free_gib or (verdict.placement == "no" and verdict.unified):
         return ("host",)
+    if verdict.placement == "no":
+        return ("both",)
     return ("gpu",) if verdict.placement == "gpu" or verdict.unified else ("gpu", "host")
 
 
 def parts_at(verdict: Verdict, place: str) -> Parts:
-    """Return what the model wants of one memory."""
-    if place == "host":
-        return verdict.on_host
-    return verdict.on_gpu if verdict.placement == "no" else verdict.used_on_gpu
+    """Return what the model wants of one memory, or of all of it."""
+    return whole(verdict) if verdict.placement == "no" else verdict.on_host if place == "host" else verdict.used_on_gpu
 
 
 def free_at(verdict: Verdict, place: str) -> float:
-    return verdict.host_free_gib if place == "host" else verdict.gpu_free_gib
+    """Return the GiB that are free there."""
+    return {"host": verdict.host_free_gib, "gpu": verdict.gpu_free_gib, "both": have_gib(verdict)}[place]
 
 
 def bar_words(verdict: Verdict, place: str) -> str:

@@ -60,8 +60,8 @@ def what_if(machine: Machine | None = None) -> WhatIf:
 
 
 def _controls(machine: Machine) -> dict[str, Any]:
-    wide = {"style": {"description_width": "9em"}, "layout": Layout(width="100%", max_width="36em")}
-    versions = [(text("card.what_new"), None), (text("card.what_old"), _OLD_VERSION)]
+    wide = {"style": {"description_width": "11em"}, "layout": Layout(width="100%", max_width="40em")}
+    versions = [(text("card.what_new"), ""), (text("card.what_old"), _OLD_VERSION)]
     vram = sum(gpu.total_gib for gpu in machine.used_gpus)
     return {
         "model": Dropdown(options=list(KNOWN), description=text("card.what_model"), **wide),
