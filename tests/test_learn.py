@@ -16,6 +16,12 @@ from gptoss_lab.text import LANGUAGES, area_texts
 
 
 @pytest.fixture(autouse=True)
+def a_known_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the exercise on free memory be about a computer with 12 of 16 GiB free."""
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=16 * 2**30, available=12 * 2**30))
+
+
+@pytest.fixture(autouse=True)
 def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give each test a home of its own, with a name that needs care."""
     home = tmp_path / "学习 者"
@@ -65,6 +71,29 @@ ANSWERS: list[tuple[str, Any, str]] = [
     ("cut_off", STREAM, "stream"),
     ("cut_off", "a text", "not_a_reply"),
     ("cut_off", REPLY | {"done_reason": "load"}, "other"),
+    ("free_memory", 12.0, ""),
+    ("free_memory", 12.4, ""),
+    ("free_memory", 16.0, "total"),
+    ("free_memory", 12 * 2**30 / 1e9, "decimal"),
+    ("free_memory", 12 * 2**30, "bytes"),
+    ("free_memory", 5, "other"),
+    ("kv_cache", 0.75, ""),
+    ("kv_cache", 1.5, "all_layers"),
+    ("kv_cache", 0.375, "half"),
+    ("kv_cache", 0.75 * 2**30, "bytes"),
+    ("kv_cache", 0.0625, "one"),
+    ("kv_cache", 3, "other"),
+    ("memory_need", 12.5, ""),
+    ("memory_need", 11.755, "no_cache"),
+    ("memory_need", 0.75, "no_weights"),
+    ("memory_need", 12.621 + 0.75, "decimal"),
+    ("memory_need", 12.833 + 0.75, "embedding"),
+    ("memory_need", 12.505 * 2**30, "bytes"),
+    ("memory_need", 20, "other"),
+    ("top_speed", 504e9 / 3.7148e9, ""),
+    ("top_speed", 504e9 / 13.78e9, "whole_file"),
+    ("top_speed", 3.7148e9 / 504e9, "upside_down"),
+    ("top_speed", 504, "other"),
 ]
 
 
@@ -115,7 +144,7 @@ def test_three_dots_are_not_a_mistake(capsys: pytest.CaptureFixture[str]) -> Non
 def test_an_unknown_exercise_is_named_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert check("sped", 30) is False
     hint("sped")
-    assert capsys.readouterr().out.count("speed") == 2
+    assert capsys.readouterr().out.count(" speed,") == 2
 
 
 def test_hints_come_one_by_one_and_end_at_the_solution(capsys: pytest.CaptureFixture[str]) -> None:

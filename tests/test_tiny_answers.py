@@ -42,12 +42,22 @@ def notebook_prompts() -> list[str]:
     return list(found)
 
 
+class OnlyPractice(ast.NodeTransformer):
+    """Leave out what a cell does for a real model alone: the body of `if lab.kind != "practice"`, or of `== "ollama"`."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        real = any(words in ast.unparse(node.test) for words in ("lab.kind != 'practice'", "lab.kind == 'ollama'"))
+        return node.orelse if real else node
+
+
 def prompts_in(source: str) -> Iterator[str]:
     """Yield the constants that a cell sends as a user's words: in messages, as `prompt=`, or through a name."""
     try:
         tree = ast.parse("\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))))
     except SyntaxError:
         return
+    tree = OnlyPractice().visit(tree)
     names = {
         target.id: node.value
         for node in ast.walk(tree)

@@ -18,6 +18,10 @@ FACTS = {
     "vocabulary": Fact(201_088, "entries", _REPOSITORY, _READ, "maker", "o200k_harmony"),
     "download_20b": Fact(13.8, "GB", _LIBRARY, _READ, "maker", "13,793,441,244 bytes; the page rounds to 14 GB"),
     "download_120b": Fact(65.4, "GB", _LIBRARY, _READ, "maker", "65,369,799,840 bytes"),
+    "right_20b": Fact(6.7, "%", _CARD, _READ, "maker", "Table 9, SimpleQA accuracy without tools"),
+    "wrong_20b": Fact(91.4, "%", _CARD, _READ, "maker", "Table 9, SimpleQA hallucination rate"),
+    "right_120b": Fact(16.8, "%", _CARD, _READ, "maker", "Table 9, SimpleQA accuracy without tools"),
+    "wrong_120b": Fact(78.2, "%", _CARD, _READ, "maker", "Table 9, SimpleQA hallucination rate"),
     "memory_20b": Fact(16, "GB", _REPOSITORY, _READ, "maker", "VRAM or unified memory; CPU works, slowly"),
     "memory_120b": Fact(60, "GB", "https://cookbook.openai.com/articles/gpt-oss/run-locally-ollama", _READ, "maker"),
 }

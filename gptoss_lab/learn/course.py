@@ -14,5 +14,6 @@ class Lesson:
 
 COURSE = (
     Lesson("00_start_here", ("first_question", "two_texts"), ("start_here",)),
+    Lesson("04_check_hardware", ("free_memory", "kv_cache", "memory_need", "top_speed"), ("check_hardware",)),
     Lesson("06_first_chat", ("raw_answer", "whole_history", "speed", "cut_off"), ("first_chat",)),
 )

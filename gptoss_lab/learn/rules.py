@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from inspect import isgenerator
 from typing import Any
 
+from gptoss_lab.facts.files import FILES
+
 HISTORY = ["user", "assistant", "user"]
 
 
@@ -77,10 +79,57 @@ def cut_off(value: Any) -> str:
     return {"length": "", "stop": "stopped"}.get(value["done_reason"], "other")
 
 
+def free_memory(value: Any) -> str:
+    """The free memory of this computer in GiB, as psutil says it; it moves while one looks."""
+    import psutil
+
+    seen = psutil.virtual_memory()
+    free, total = seen.available, seen.total
+    return _closest(value, {free / 2**30: "", total / 2**30: "total", free / 1e9: "decimal", free: "bytes"}, 0.05)
+
+
+def kv_cache(value: Any) -> str:
+    """The KV cache of gpt-oss:20b for 32,768 tokens, in GiB."""
+    file, right = FILES["gpt-oss:20b", "bf16"], _cache_gib()
+    one = right / file.full_layers
+    known = {right: "", one * file.layers: "all_layers", right / 2: "half", right * 2**30: "bytes", one: "one"}
+    return _closest(value, known)
+
+
+def memory_need(value: Any) -> str:
+    """The weights of gpt-oss:20b on the GPU and its KV cache for 32,768 tokens, in GiB."""
+    file, cache = FILES["gpt-oss:20b", "bf16"], _cache_gib()
+    weights = file.gpu_bytes / 2**30
+    known = {weights + cache: "", weights: "no_cache", cache: "no_weights", (weights + cache) * 2**30: "bytes"}
+    return _closest(
+        value, known | {file.gpu_bytes / 1e9 + cache: "decimal", file.total_bytes / 2**30 + cache: "embedding"}
+    )
+
+
+def top_speed(value: Any) -> str:
+    """How many tokens per second a memory of 504 GB/s can read the weights of gpt-oss:20b for, at most."""
+    file = FILES["gpt-oss:20b", "bf16"]
+    right, dense = 504e9 / file.read_bytes, 504e9 / file.total_bytes
+    return _closest(value, {right: "", dense: "whole_file", 1 / right: "upside_down"})
+
+
+def _cache_gib() -> float:
+    file = FILES["gpt-oss:20b", "bf16"]
+    return file.full_layers * file.kv_width * 2 * 32_768 / 2**30
+
+
+def _closest(value: float, known: Mapping[float, str], tolerance: float = 0.02) -> str:
+    """Return the reason of the known number that a value is closest to; "other" when it is close to none."""
+    number = min(known, key=lambda one: abs(value / one - 1))
+    return known[number] if abs(value / number - 1) <= tolerance else "other"
+
+
 def _is_reply(value: Any) -> bool:
     return hasattr(value, "message") or (isinstance(value, Mapping) and "message" in value)
 
 
-RULES: dict[str, Callable[[Any], str]] = {
-    rule.__name__: rule for rule in (first_question, two_texts, raw_answer, whole_history, speed, cut_off)
-}
+_ALL = (
+    first_question, two_texts, raw_answer, whole_history, speed, cut_off,
+    free_memory, kv_cache, memory_need, top_speed,
+)  # fmt: skip
+RULES: dict[str, Callable[[Any], str]] = {rule.__name__: rule for rule in _ALL}
