@@ -203,6 +203,8 @@ def test_exercises_have_hints_and_a_collapsed_solution_that_proves_itself(path: 
         assert all(hint[1:] in written for hint in words[name]["hints"])
         assert heading.metadata.get("jp-MarkdownHeadingCollapsed") is True and heading.source.startswith("### ")
         assert all_cells[place + 3] is solution
+        after = all_cells[place + 4]  # the folded solution hides all cells up to the next heading
+        assert after.cell_type == "markdown" and re.match("#{1,3} ", after.source)
 
 
 @each_notebook
