@@ -95,8 +95,8 @@ class Pull:
         end_s = time.monotonic() + (float("inf") if timeout is None else timeout)
         while not self._ended.is_set() and (left_s := end_s - time.monotonic()) > 0:
             self._ended.wait(min(left_s, _TICK_S))  # in short steps, so that Windows hears Ctrl-C
-        if self.progress.state == "failed" and self.progress.trouble:
-            raise _as_error(self.progress.trouble)
+        if self.progress.state == "failed":
+            raise _as_error(self.progress.trouble) if self.progress.trouble else LabError(repr(self))
         return self.progress
 
     def cancel(self) -> Progress:
@@ -126,6 +126,8 @@ class Pull:
         except Exception as error:
             self._say("failed", trouble=self._trouble(error))
         finally:
+            if not self.progress.ended:  # a mistake of this program: whoever waits must hear of it too
+                self._say("failed", trouble=None)
             self._ended.set()
 
     def _pull(self) -> None:
