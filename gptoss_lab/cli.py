@@ -63,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("question")
     ask.add_argument("--think", choices=("low", "medium", "high"), default="low", help=text("cli.think"))
     ask.add_argument("--server", default=argparse.SUPPRESS, metavar="auto|practice|URL", help=text("cli.server"))
+    doctor = _command(commands, "doctor", _doctor)
+    doctor.add_argument("--json", action="store_true", help=text("cli.doctor_json"))
+    doctor.add_argument("--server", default=None, metavar="practice|URL", help=text("cli.doctor_server"))
+    doctor.add_argument("--model", metavar="NAME", help=text("cli.doctor_model"))
+    start = _command(commands, "start", _start)
+    start.add_argument("--yes", action="store_true", help=text("cli.yes"))
+    pull = _command(commands, "pull", _pull)
+    pull.add_argument("model", nargs="?", default="gpt-oss:20b", metavar="NAME")
+    pull.add_argument("--force", action="store_true", help=text("cli.force"))
+    pull.add_argument("--insecure", action="store_true", help=text("cli.insecure"))
     hardware = _command(commands, "hardware", _hardware)
     hardware.add_argument("--json", action="store_true", help=text("cli.json"))
     hardware.add_argument("--timed", action="store_true", help=text("cli.timed"))
@@ -150,6 +160,39 @@ def _show(parts: "Iterable[ChatResponse]") -> None:
 
 def _dim(words: str) -> str:
     return f"\x1b[2m{words}\x1b[0m" if words and sys.stdout.isatty() else words
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from gptoss_lab.setup.doctor import examine
+    from gptoss_lab.setup.finding import Diagnosis, told
+
+    findings = []
+    for finding in examine(options.server, options.model):
+        findings.append(finding)
+        if not options.json:
+            print(*told(finding), sep="\n", flush=True)
+    found = Diagnosis(tuple(findings))
+    print(json.dumps(found.as_dict(), indent=2) if options.json else text("doctor.code", code=found.code))
+    return 0 if found.ok else 1
+
+
+def _start(options: argparse.Namespace) -> int:
+    from gptoss_lab.setup.start import start_server
+
+    print(start_server(yes=options.yes or _agreed()))
+    return 0
+
+
+def _agreed() -> bool:
+    """Ask whether Ollama may be started; without a terminal the answer is no."""
+    return sys.stdin.isatty() and input(text("cli.may_start")).strip().lower() in ("y", "yes", "是")
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from gptoss_lab.setup.pull import pull, show_in_terminal
+
+    progress = show_in_terminal(pull(options.model, force=options.force, insecure=options.insecure))
+    return 0 if progress.state == "done" else 1
 
 
 def _hardware(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from gptoss_lab.facts.fit import CONSTANTS
 from gptoss_lab.ollama_host import is_loopback
 from gptoss_lab.setup.candidates import Candidate, candidates, wrong_address
 from gptoss_lab.setup.finding import Diagnosis, Finding
-from gptoss_lab.setup.trouble import explain
+from gptoss_lab.setup.trouble import as_error
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
@@ -165,8 +165,10 @@ def _server(visit: Visit) -> Iterator[Finding]:
         yield _no_server(visit, tried, where)
     elif visit.server is not tried[0] and tried[0].why == "OLLAMA_HOST":
         yield _say("server", "fault", "wrong_host", host=tried[0].host, other=visit.host, tried=where)
-    elif is_loopback(visit.host) and (proxy := caught_by_proxy(visit)):
-        yield _say("server", "warning", "proxy", "NO_PROXY=localhost,127.0.0.1", proxy=proxy, tried=where)
+    elif is_loopback(visit.host) and (proxy := _proxy(visit.host)):
+        yield _say(
+            "server", "warning", "proxy", "NO_PROXY=localhost,127.0.0.1", host=visit.host, proxy=proxy, tried=where
+        )
     else:
         yield _say("server", "ok", "ok", host=visit.host, tried=where)
 
@@ -197,12 +199,8 @@ def _no_server(visit: Visit, tried: list[Candidate], where: str) -> Finding:
     return _say("server", "fault", "no_server", tried=where)
 
 
-def caught_by_proxy(visit: Visit) -> str:
-    """Return the proxy that would catch calls to this computer; programs other than ours follow it."""
-    return _proxy(visit.host)
-
-
 def _proxy(host: str) -> str:
+    """Return the proxy that programs which follow the environment would call a host through; "" for none."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
@@ -235,17 +233,18 @@ def _version(visit: Visit) -> Iterator[Finding]:
 def visit_json(visit: Visit, path: str, body: Mapping[str, Any] | None = None, limit_s: float = _ASK_LIMIT_S) -> Any:
     """Return what the server answers; raises LabError in plain words when it does not, or answers with an error."""
     import httpx
-    from ollama import ResponseError
 
     try:
         with visit.http(limit_s) as http:
             reply = http.get(path) if body is None else http.post(path, json=dict(body))
-        if reply.status_code >= 400:
-            raise ResponseError(reply.text, reply.status_code)
+    except httpx.HTTPError as error:
+        raise as_error(error, visit.host, visit.wanted) from error
+    if reply.status_code >= 400:
+        raise as_error({"error": reply.text, "status_code": reply.status_code}, visit.host, visit.wanted)
+    try:
         return reply.json()
-    except (httpx.HTTPError, ResponseError, ValueError) as error:
-        trouble = explain(error, visit.host, visit.wanted)
-        raise LabError(f"{trouble.what} {trouble.why}".strip(), trouble.do) from error
+    except ValueError as error:
+        raise as_error(error, visit.host, visit.wanted) from error
 
 
 # --- disk and model ---------------------------------------------------------------------------------------------------
@@ -257,6 +256,9 @@ def _model(visit: Visit) -> Iterator[Finding]:
     known = {with_tag(model): family for model, family in visit.models.items()}
     if name not in known:
         yield from _disk(visit)
+        if under_way := _pulling(visit):
+            yield under_way
+            return
         kind = "model_missing" if known else "no_model"
         yield _say("model", "fault", kind, f"ollama pull {visit.wanted}", model=visit.wanted, models=", ".join(known))
         return
@@ -265,6 +267,19 @@ def _model(visit: Visit) -> Iterator[Finding]:
         yield _say("model", "warning", "other_model", f"ollama pull {WANTED}", model=name, wanted=WANTED)
     else:
         yield _say("model", "ok", "ok", model=name)
+
+
+def _pulling(visit: Visit) -> Finding | None:
+    """Return how a pull stands that this session has started; None when there is none."""
+    from gptoss_lab.setup.pull import running
+
+    pull = running(visit.host, visit.wanted)
+    if pull is None or pull.progress.state in ("done", "cancelled"):
+        return None
+    state, trouble = pull.progress.state, pull.progress.trouble
+    name = {"stalled": "pull_stalled", "retrying": "pull_stalled", "failed": "pull_failed"}.get(state, "pull_running")
+    values = {"what": trouble.what if trouble else "", "next_step": trouble.do if trouble else ""}
+    return _say("model", "fault", name, model=visit.wanted, progress=str(pull.progress), **values)
 
 
 def with_tag(model: str) -> str:

@@ -15,7 +15,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     ),
     "version": ("too_old", "before_new_engine", "unknown_version"),
     "disk": ("disk_small", "disk_nearly_full", "disk_unknown"),
-    "model": ("model_missing", "no_model", "other_model"),
+    "model": ("model_missing", "no_model", "other_model", "pull_running", "pull_stalled", "pull_failed"),
     "memory": ("memory_small", "memory_tight", "memory_unknown"),
     "load": ("load_failed",),
     "answer": ("no_answer", "empty_answer"),

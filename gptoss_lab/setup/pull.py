@@ -27,7 +27,7 @@ from gptoss_lab.text import text
 if TYPE_CHECKING:
     from gptoss_lab.setup.trouble import Trouble
 
-__all__ = ["STALL_S", "WAITS_S", "Progress", "Pull", "pull", "show_in_terminal"]
+__all__ = ["STALL_S", "WAITS_S", "Progress", "Pull", "pull", "running", "show_in_terminal"]
 
 STALL_S = 30.0
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)  # before each new try without a byte: two minutes in all
@@ -66,6 +66,11 @@ def pull(
         if key not in _running or _running[key].progress.ended:
             _running[key] = Pull(model, lab, force, insecure, stall_s, tuple(waits_s) if resume else ())
         return _running[key]
+
+
+def running(host: str, model: str) -> "Pull | None":
+    """Return the latest pull of a model to a server that this session has started; None when there is none."""
+    return _running.get((host, model))
 
 
 class Pull:
