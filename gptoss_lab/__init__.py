@@ -16,11 +16,21 @@ from gptoss_lab.version import __version__
 if TYPE_CHECKING:
     from gptoss_lab.errors import LabError
     from gptoss_lab.learn import check, hint, progress, quiz
+    from gptoss_lab.setup.start import start_server
+    from gptoss_lab.setup.trouble import explain
+    from gptoss_lab.ui.doctor_panel import doctor
     from gptoss_lab.ui.hardware_card import hardware_card
+    from gptoss_lab.ui.install_guide import install_guide
+    from gptoss_lab.ui.pull_panel import pull
     from gptoss_lab.ui.what_if import what_if
 
 _HOMES = {
     "LabError": "gptoss_lab.errors",
+    "doctor": "gptoss_lab.ui.doctor_panel",
+    "explain": "gptoss_lab.setup.trouble",
+    "install_guide": "gptoss_lab.ui.install_guide",
+    "pull": "gptoss_lab.ui.pull_panel",
+    "start_server": "gptoss_lab.setup.start",
     "hardware_card": "gptoss_lab.ui.hardware_card",
     "what_if": "gptoss_lab.ui.what_if",
     "check": "gptoss_lab.learn",
@@ -34,10 +44,15 @@ __all__ = [
     "__version__",
     "check",
     "connect",
+    "doctor",
+    "explain",
     "hardware_card",
     "hint",
+    "install_guide",
     "progress",
+    "pull",
     "quiz",
+    "start_server",
     "what_if",
 ]
 
