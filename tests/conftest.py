@@ -1,7 +1,5 @@
 """What the tests share: a practice server of their own, on an event loop in a thread."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,29 +7,19 @@ from pathlib import Path
 import pytest
 
 from gptoss_lab.practice import process
-from gptoss_lab.practice.server import PracticeServer, Settings
+from gptoss_lab.practice.in_thread import ServerInThread
+from gptoss_lab.practice.server import Settings
 from gptoss_lab.tiny import MODEL_PATH
 
 
 @contextmanager
 def running_server(folder: Path, **settings: object) -> Iterator[str]:
     """Run a practice server in this process and give its address."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
-
-    async def start() -> tuple[PracticeServer, int]:
-        server = PracticeServer(Settings(models_dir=folder, **settings))  # type: ignore[arg-type]
-        return server, await server.start()
-
-    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
+    server = ServerInThread(Settings(models_dir=folder, **settings))  # type: ignore[arg-type]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield server.host
     finally:
-        asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        server.close()
 
 
 def write_plain_model(path: Path) -> Path:

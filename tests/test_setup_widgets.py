@@ -133,7 +133,9 @@ def test_every_system_has_steps_with_a_way_to_know(system: str, lang: str, monke
 def test_the_learners_own_system_comes_first() -> None:
     guide = install_guide("macos")
     assert guide.systems[0] == "macos" and sorted(guide.systems) == sorted(install.SYSTEMS)
-    assert "your system" in guide.titles[0] and "OllamaSetup" not in guide._repr_mimebundle_()["text/plain"]
+    assert (
+        "Your system: macOS" in guide.children[0].value and "OllamaSetup" not in guide._repr_mimebundle_()["text/plain"]
+    )
 
 
 def test_which_system_this_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,16 @@ class Scheduler:
         finally:
             self._leave(loaded, keep_alive_s)
 
+    @asynccontextmanager
+    async def full(self) -> AsyncIterator[None]:
+        """Let a model be loading and the queue be full as long as this lasts: whoever asks meanwhile is turned away."""
+        async with self._loading:
+            self._pending += self._max_queue + 1
+            try:
+                yield
+            finally:
+                self._pending -= self._max_queue + 1
+
     async def unload(self, name: str) -> None:
         """Free a model as soon as its running answers have ended."""
         if loaded := self._loaded.pop(name, None):

@@ -7,6 +7,7 @@ is the business of `gptoss_lab.practice.process`.
 import errno
 import os
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,10 @@ class PracticeServer:
     def idle_s(self) -> float:
         """Seconds since the last request ended; 0 while one runs."""
         return self._room.idle_s
+
+    def full(self) -> AbstractAsyncContextManager[None]:
+        """Turn away whoever asks for a model, as a server with a full queue does, as long as this lasts."""
+        return self._room.scheduler.full()
 
     async def close(self) -> None:
         """Stop listening, end what runs, free the models."""

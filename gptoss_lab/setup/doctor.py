@@ -21,7 +21,7 @@ from gptoss_lab.facts.fit import CONSTANTS
 from gptoss_lab.ollama_host import is_loopback
 from gptoss_lab.setup.candidates import Candidate, candidates, wrong_address
 from gptoss_lab.setup.finding import Diagnosis, Finding
-from gptoss_lab.setup.trouble import as_error
+from gptoss_lab.setup.trouble import Trouble, explain
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ def _server(visit: Visit) -> Iterator[Finding]:
     except LabError as error:
         tried = [wrong_address(error)]
     visit.server = next((one for one in tried if one.answers), None)
-    where = "; ".join(text("doctor.tried", why=one.why, host=one.host, found=_heard(one)) for one in tried)
+    where = text("doctor.between").join(
+        text("doctor.tried", why=one.why, host=one.host, found=_heard(one)) for one in tried
+    )
     if visit.server is None:
         yield _no_server(visit, tried, where)
     elif visit.server is not tried[0] and tried[0].why == "OLLAMA_HOST":
@@ -230,21 +232,26 @@ def _version(visit: Visit) -> Iterator[Finding]:
         yield _say("version", "ok", "ok", version=visit.version)
 
 
+class Refused(LabError):
+    """The server did not give what was asked for."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(f"{trouble.what} {trouble.why}".strip(), trouble.do)
+        self.code = trouble.code
+
+
 def visit_json(visit: Visit, path: str, body: Mapping[str, Any] | None = None, limit_s: float = _ASK_LIMIT_S) -> Any:
-    """Return what the server answers; raises LabError in plain words when it does not, or answers with an error."""
+    """Return what the server answers; raises Refused, in plain words, when it does not or answers with an error."""
     import httpx
 
     try:
         with visit.http(limit_s) as http:
             reply = http.get(path) if body is None else http.post(path, json=dict(body))
-    except httpx.HTTPError as error:
-        raise as_error(error, visit.host, visit.wanted) from error
-    if reply.status_code >= 400:
-        raise as_error({"error": reply.text, "status_code": reply.status_code}, visit.host, visit.wanted)
-    try:
-        return reply.json()
-    except ValueError as error:
-        raise as_error(error, visit.host, visit.wanted) from error
+        if reply.status_code < 400:
+            return reply.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise Refused(explain(error, visit.host, visit.wanted)) from error
+    raise Refused(explain({"error": reply.text, "status_code": reply.status_code}, visit.host, visit.wanted))
 
 
 # --- disk and model ---------------------------------------------------------------------------------------------------
@@ -355,8 +362,9 @@ def _loaded(visit: Visit) -> Mapping[str, Any]:
 def _load(visit: Visit) -> Iterator[Finding]:
     try:
         reply = visit_json(visit, "/api/generate", {"model": visit.wanted, "stream": False}, _LOAD_LIMIT_S)
-    except LabError as error:
-        yield _say("load", "fault", "load_failed", what=error.what, next_step=error.next_step)
+    except Refused as error:
+        name = "busy" if error.code == "queue_full" else "load_failed"
+        yield _say("load", "fault", name, what=error.what, next_step=error.next_step)
         return
     visit.loaded = _loaded(visit)
     yield _say("load", "ok", "ok", model=visit.wanted, seconds=f"{reply.get('load_duration', 0) / 1e9:.1f}")

@@ -17,7 +17,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "disk": ("disk_small", "disk_nearly_full", "disk_unknown"),
     "model": ("model_missing", "no_model", "other_model", "pull_running", "pull_stalled", "pull_failed"),
     "memory": ("memory_small", "memory_tight", "memory_unknown"),
-    "load": ("load_failed",),
+    "load": ("load_failed", "busy"),
     "answer": ("no_answer", "empty_answer"),
     "gpu": ("half_on_cpu", "not_on_gpu"),
     "context": ("context_small", "prompt_too_long"),

@@ -23,8 +23,9 @@ class InstallGuide(Tab):
 
     def __init__(self, system: str) -> None:
         self.systems = (system, *(other for other in SYSTEMS if other != system))
-        names = [f"{title(one)} ({text('install.yours')})" if one == system else title(one) for one in self.systems]
-        super().__init__([HTML(steps_html(one)) for one in self.systems], titles=names)
+        yours = HTML(f"<b>{escape(text('install.yours', system=title(system)))}</b>{steps_html(system)}")
+        others = [HTML(steps_html(other)) for other in self.systems[1:]]
+        super().__init__([yours, *others], titles=[title(one) for one in self.systems])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -48,7 +49,7 @@ def _step_html(step: Step) -> str:
     both = step.sh and step.powershell and step.sh != step.powershell
     shown = {"sh": step.sh, "PowerShell": step.powershell} if both else {"": step.sh or step.powershell}
     commands = "".join(
-        f"{f'<small>{name}</small>' if name else ''}<pre>{escape(command)}</pre>"
+        f"{f'<br><small>{name}</small>' if name else ''}<pre>{escape(command)}</pre>"
         for name, command in shown.items()
         if command
     )
