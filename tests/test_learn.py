@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,6 +95,26 @@ ANSWERS: list[tuple[str, Any, str]] = [
     ("top_speed", 504e9 / 13.78e9, "whole_file"),
     ("top_speed", 3.7148e9 / 504e9, "upside_down"),
     ("top_speed", 504, "other"),
+    ("server_version", "0.33.0-rc2", ""),
+    ("server_version", SimpleNamespace(status_code=200), "response"),
+    ("server_version", {"version": "0.33.0"}, "dictionary"),
+    ("server_version", version("ollama"), "client"),
+    ("server_version", 33, "not_text"),
+    ("server_version", "new", "other"),
+    ("size_in_gib", 12.846, ""),
+    ("size_in_gib", 13.793, "decimal"),
+    ("size_in_gib", 13, "rounded"),
+    ("size_in_gib", 13_793_441_244, "bytes"),
+    ("size_in_gib", 5.5, "other"),
+    ("diagnosis_code", "B8", ""),
+    ("diagnosis_code", SimpleNamespace(wait=len), "panel"),
+    ("diagnosis_code", SimpleNamespace(findings=()), "diagnosis"),
+    ("diagnosis_code", "OK-J1", "well"),
+    ("diagnosis_code", "B1", "other"),
+    ("trouble_code", "model_missing", ""),
+    ("trouble_code", SimpleNamespace(code="x"), "trouble"),
+    ("trouble_code", ValueError("x"), "error"),
+    ("trouble_code", "no_server", "other"),
 ]
 
 

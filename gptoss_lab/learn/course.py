@@ -15,5 +15,10 @@ class Lesson:
 COURSE = (
     Lesson("00_start_here", ("first_question", "two_texts"), ("start_here",)),
     Lesson("04_check_hardware", ("free_memory", "kv_cache", "memory_need", "top_speed"), ("check_hardware",)),
+    Lesson(
+        "05_install_ollama",
+        ("server_version", "size_in_gib", "diagnosis_code", "trouble_code"),
+        ("install_ollama",),
+    ),
     Lesson("06_first_chat", ("raw_answer", "whole_history", "speed", "cut_off"), ("first_chat",)),
 )

@@ -4,6 +4,7 @@ A rule returns "" for a right value, else the name of the reason in `text/<langu
 value it did not expect; `gptoss_lab.learn.checks` turns that into a sentence. It looks at shapes, never at wording.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from inspect import isgenerator
 from typing import Any
@@ -113,6 +114,49 @@ def top_speed(value: Any) -> str:
     return _closest(value, {right: "", dense: "whole_file", 1 / right: "upside_down"})
 
 
+def server_version(value: Any) -> str:
+    """The version of the server, as a text."""
+    from importlib.metadata import version
+
+    if hasattr(value, "status_code"):
+        return "response"
+    if isinstance(value, Mapping):
+        return "dictionary"
+    if not isinstance(value, str):
+        return "not_text"
+    if value == version("ollama"):
+        return "client"
+    return "" if re.match(r"\d+\.\d+", value) else "other"
+
+
+def size_in_gib(value: Any) -> str:
+    """The size of gpt-oss:20b's download in GiB."""
+    size = 13_793_441_244
+    if value in (12, 13, 14):
+        return "rounded"
+    return _closest(value, {size / 2**30: "", size / 1e9: "decimal", size: "bytes"}, 0.005)
+
+
+def diagnosis_code(value: Any) -> str:
+    """The doctor's code for an address that nobody answers at."""
+    if hasattr(value, "wait"):
+        return "panel"
+    if hasattr(value, "findings"):
+        return "diagnosis"
+    if str(value).startswith("OK"):
+        return "well"
+    return "" if value == "B8" else "other"
+
+
+def trouble_code(value: Any) -> str:
+    """The name of the trouble that a missing model is."""
+    if hasattr(value, "code"):
+        return "trouble"
+    if isinstance(value, BaseException):
+        return "error"
+    return "" if value == "model_missing" else "other"
+
+
 def _cache_gib() -> float:
     file = FILES["gpt-oss:20b", "bf16"]
     return file.full_layers * file.kv_width * 2 * 32_768 / 2**30
@@ -131,5 +175,6 @@ def _is_reply(value: Any) -> bool:
 _ALL = (
     first_question, two_texts, raw_answer, whole_history, speed, cut_off,
     free_memory, kv_cache, memory_need, top_speed,
+    server_version, size_in_gib, diagnosis_code, trouble_code,
 )  # fmt: skip
 RULES: dict[str, Callable[[Any], str]] = {rule.__name__: rule for rule in _ALL}
