@@ -178,13 +178,15 @@ def _ollama(choice: Choice, model: str | None) -> Connection:
     import httpx
     import ollama
 
+    from gptoss_lab.tiny import MODEL_NAME
+
     options: dict[str, Any] = {
         "host": choice.host,
         "timeout": httpx.Timeout(None, connect=_CONNECT_LIMIT_S),  # a large model may load for minutes
         "trust_env": not is_loopback(choice.host),  # a proxy has no business on this computer
     }
     name = pick_model(choice.models, model, choice.host)
-    label = text(f"connect.label_{choice.kind}")
+    label = text(f"connect.label_{'practice' if name == MODEL_NAME else choice.kind}")
     return Connection(
         ollama.Client(**options), ollama.AsyncClient(**options), name, choice.host, choice.kind, choice.why, label
     )

@@ -16,6 +16,7 @@ from gptoss_lab import connect
 from gptoss_lab.connect import Probe, choose, pick_model, probe
 from gptoss_lab.errors import LabError
 from gptoss_lab.practice import process
+from gptoss_lab.text import text
 from gptoss_lab.tiny import MODEL_NAME
 from tests.conftest import running_server
 
@@ -208,3 +209,7 @@ def kill_server() -> None:
 def test_errors_show_no_traceback() -> None:
     error = LabError("What happened.", "What to do.")
     assert error._render_traceback_() == ["What happened.", "What to do."]
+
+
+def test_the_practice_model_is_labelled_wherever_it_answers(practice_url: str) -> None:
+    assert connect(practice_url).label == text("connect.label_practice")

@@ -5,13 +5,19 @@ Shapes and counters are checked, never wording: any gpt-oss model may answer. Wi
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import httpx
 import ollama
 import pytest
 
 from gptoss_lab.connect import Connection, connect
+from gptoss_lab.errors import LabError
+from gptoss_lab.hardware import detect, fit, look, with_reply
+from gptoss_lab.setup.doctor import diagnose
+from gptoss_lab.setup.pull import pull
+from gptoss_lab.setup.trouble import explain
 
 pytestmark = pytest.mark.live
 QUESTION = [{"role": "user", "content": "What is a token?"}]
@@ -79,3 +85,49 @@ def test_the_schema_holds(lab: Connection) -> None:
     reply = lab.client.chat(lab.model, QUESTION, think="low", format=schema, options={"num_predict": 600})
     if reply.done_reason == "stop" and reply.message.content:  # thinking may have used up the limit
         assert isinstance(json.loads(reply.message.content)["ok"], bool)
+
+
+def test_the_doctor_finds_a_healthy_server(lab: Connection) -> None:
+    found = diagnose(lab.host)
+    assert found.ok and [finding.step for finding in found.findings][-1] == "context", str(found)
+
+
+def test_the_doctor_names_a_missing_model_and_a_prompt_that_is_too_long(lab: Connection) -> None:
+    assert diagnose(lab.host, model="gpt-oss:7b").findings[-1].name == "model_missing"
+    assert diagnose(lab.host, prompt="word " * 300_000).findings[-1].name == "prompt_too_long"
+
+
+def wrong(lab: Connection) -> dict[str, Callable[[], object]]:
+    """Return calls that a real server answers with an error, by the name of the trouble."""
+    ask = partial(lab.client.chat, lab.model, QUESTION)
+    return {
+        "model_missing": lambda: lab.client.chat("no-such-model", QUESTION),
+        "bad_option": lambda: ask(options={"num_ctx": "many"}),
+        "bad_keep_alive": lambda: ask(keep_alive="banana"),
+        "no_embeddings": lambda: lab.client.embed(lab.model, "a text"),
+        "bad_name": lambda: lab.client.create("///", from_=lab.model),
+        "no_server": lambda: ollama.Client("http://127.0.0.1:9", trust_env=False).list(),
+    }
+
+
+@pytest.mark.parametrize(
+    "code", ["model_missing", "bad_option", "bad_keep_alive", "no_embeddings", "bad_name", "no_server"]
+)
+def test_real_errors_in_plain_words(lab: Connection, code: str) -> None:
+    with pytest.raises((ollama.ResponseError, ConnectionError)) as caught:
+        wrong(lab)[code]()
+    assert explain(caught.value, lab.host).code == code
+
+
+def test_a_pull_of_what_is_here_and_of_what_is_nowhere(lab: Connection) -> None:
+    assert pull(lab.model, lab).wait(60).state == "done"
+    with pytest.raises(LabError):
+        pull("no-such-model-anywhere:1b", lab, resume=False).wait(120)
+
+
+def test_the_machine_that_counts_is_judged(lab: Connection) -> None:
+    report = look(lab)
+    assert report.verdicts if report.machine else report.server and report.server.version
+    reply = lab.client.chat(lab.model, QUESTION, think="low", options=SHORT)
+    told = with_reply(fit(detect()), reply)
+    assert told.speed and told.speed.confidence == "measured" and told.speed.middle_tok_s > 0
