@@ -75,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("--insecure", action="store_true", help=text("cli.insecure"))
     hardware = _command(commands, "hardware", _hardware)
     hardware.add_argument("--json", action="store_true", help=text("cli.json"))
+    hardware.add_argument("--model", metavar="NAME|FILE", help=text("cli.hardware_model"))
+    hardware.add_argument("--context", type=int, metavar="TOKENS", help=text("cli.hardware_context"))
     hardware.add_argument("--timed", action="store_true", help=text("cli.timed"))
     hardware.add_argument("--server", default=argparse.SUPPRESS, metavar="auto|practice|URL", help=text("cli.server"))
     _command(commands, "stop", _stop)
@@ -135,13 +137,13 @@ def _ask(options: argparse.Namespace) -> int:
     from httpx import HTTPError
     from ollama import ResponseError  # only now: its import fails over variables that connect() has read first
 
+    from gptoss_lab.setup.trouble import as_error
+
     question = [{"role": "user", "content": options.question}]
     try:
         _show(lab.client.chat(lab.model, question, think=options.think, stream=True))
-    except ResponseError as error:
-        raise LabError(error.error) from error
-    except HTTPError as error:
-        raise LabError(text("cli.torn", host=lab.host, error=error), text("cli.torn_next")) from error
+    except (ResponseError, HTTPError, ConnectionError) as error:
+        raise as_error(error, lab.host, lab.model) from error
     print()
     return 0
 
@@ -197,12 +199,14 @@ def _pull(options: argparse.Namespace) -> int:
 
 def _hardware(options: argparse.Namespace) -> int:
     from gptoss_lab.connect import connect
-    from gptoss_lab.hardware import look
+    from gptoss_lab.hardware import MODELS, look
     from gptoss_lab.ui.hardware_text import hardware_text
+
+    models = (options.model,) if options.model else MODELS
 
     asked = options.server if options.server not in (None, "practice") else None
     with contextlib.redirect_stdout(sys.stderr):  # which server was found is no part of the answer
-        report = look(connect(asked) if asked else None, timed=options.timed)
+        report = look(connect(asked) if asked else None, options.timed, models, options.context)
     print(json.dumps(report.as_dict(), indent=2) if options.json else hardware_text(report))
     return 0
 

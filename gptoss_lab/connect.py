@@ -19,6 +19,7 @@ from gptoss_lab.ollama_host import is_loopback, parse_host
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
+    import httpx
     import ollama
 
 LOCAL_OLLAMA = "http://127.0.0.1:11434"
@@ -128,18 +129,26 @@ def _check_import(named: str) -> None:
         raise LabError(what, text("connect.nonsense_next")) from None
 
 
-def probe(host: str) -> Probe:
-    """Look whether an Ollama answers at an address, and what models it has; never raises."""
+def http_client(host: str, limit_s: float) -> "httpx.Client":
+    """Return an HTTP client for a server: with the key, if there is one, and past the proxy on this computer."""
     import httpx
 
     key = os.environ.get("OLLAMA_API_KEY", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    local = is_loopback(host)
-    limit = httpx.Timeout(5.0, connect=_LOCAL_LIMIT_S) if local else httpx.Timeout(15.0, connect=_REMOTE_LIMIT_S)
+    connect_s = min(limit_s, _LOCAL_LIMIT_S if is_loopback(host) else _REMOTE_LIMIT_S)
+    limits = httpx.Timeout(limit_s, connect=connect_s)
+    return httpx.Client(
+        base_url=host, headers=headers, timeout=limits, trust_env=not is_loopback(host), follow_redirects=True
+    )
+
+
+def probe(host: str) -> Probe:
+    """Look whether an Ollama answers at an address, and what models it has; never raises."""
+    import httpx
+
     try:
-        reply = httpx.get(
-            f"{host}/api/tags", headers=headers, timeout=limit, trust_env=not local, follow_redirects=True
-        )
+        with http_client(host, 5.0 if is_loopback(host) else 15.0) as http:
+            reply = http.get("/api/tags")
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         return Probe(trouble=_trouble(error), detail=str(error))
     if reply.status_code in (401, 403):

@@ -232,3 +232,17 @@ def test_every_field_of_the_json_is_documented(capsys: pytest.CaptureFixture[str
 def test_hardware_of_a_server_that_does_not_answer_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["hardware", "--server", "http://127.0.0.1:9"]) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_hardware_of_any_file_and_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["hardware", "--model", str(MODEL_PATH), "--context", "512"]) == 0
+    assert "512" in capsys.readouterr().out
+    for wrong in (["--model", "gpt-oss:7b"], ["--context", "-1"], ["--model", __file__]):
+        assert cli.main(["hardware", *wrong]) == 1
+        assert len(capsys.readouterr().err.splitlines()) >= 2
+
+
+def test_hardware_on_a_chinese_console() -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "gbk", "PYTHONUTF8": "0", "GPTOSS_LAB_LANG": "zh"}
+    ran = subprocess.run([sys.executable, "-m", "gptoss_lab.cli", "hardware"], env=env, capture_output=True, check=True)
+    assert "内存" in ran.stdout.decode("gbk")

@@ -15,7 +15,7 @@ from gptoss_lab.hardware import Gpu, Machine
 from gptoss_lab.setup import doctor, pull
 from gptoss_lab.setup.candidates import candidates, wsl_gateway
 from gptoss_lab.setup.doctor import diagnose, examine
-from gptoss_lab.setup.finding import CODES, STEPS, Diagnosis
+from gptoss_lab.setup.finding import CODES, STEPS, Diagnosis, Finding
 from gptoss_lab.setup.pull import Progress
 from gptoss_lab.setup.trouble import trouble
 from gptoss_lab.text import LANGUAGES, area_texts
@@ -291,3 +291,9 @@ def test_in_a_terminal(stage: Staged, capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.main(["doctor", "--server", stage.host, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == 1 and found["code"] == "C1" and found["findings"][-1]["do"]
+
+
+def test_every_code_stands_in_the_teachers_table() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "doctor_codes.md").read_text(encoding="utf-8")
+    codes = [Finding(step, "fault", name, "").code for step, names in CODES.items() for name in names]
+    assert all(f"| {code} |" in page for code in codes) and page.count("\n| ") == len(codes) + 1

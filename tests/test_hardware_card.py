@@ -1,12 +1,14 @@
 """The card and the what-if: what they show, in words and in HTML, on staged machines."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from gptoss_lab import hardware_card, what_if
+from gptoss_lab.connect import connect
 from gptoss_lab.hardware import Gpu, Machine, Reading, Report, ServerView, fit, with_reply
 from gptoss_lab.hardware.look import MODELS, Loaded
 from gptoss_lab.hardware.profiles import machine_of, profiles
@@ -108,7 +110,7 @@ def test_the_card_of_this_computer_has_a_twin_and_looks_again() -> None:
     assert "gpt-oss:120b" in bundle["text/plain"] and "<section" in bundle["text/html"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
     before = card.report
-    card.children[1].click()
+    card.children[1].children[0].click()
     assert card.report is not before and card.shown.value == report_html(card.report)
 
 
@@ -134,3 +136,15 @@ def test_what_if_changes_with_the_version() -> None:
     panel.controls["version"].value = "0.24.0"
     old = panel.verdict.speed
     assert new and old and old.middle_tok_s < new.middle_tok_s * 0.6
+
+
+def test_a_reply_is_timed_where_the_model_answers(practice_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = connect(practice_url)
+    machine = Machine("a", "Linux", 64, 58, 83)
+    card = hardware_card(lab, Report(machine, None, (replace(fit(machine), model=lab.model),)))
+    card.time_reply()
+    (verdict,) = card.report.verdicts
+    assert verdict.speed and verdict.speed.confidence == "measured" and "Measured here" in card.shown.value
+    gone = hardware_card(replace(lab, model="no-such-model"), card.report)
+    gone.time_reply()
+    assert "no-such-model" in gone.said.value

@@ -9,11 +9,12 @@
 
 from gptoss_lab.hardware.detect import detect
 from gptoss_lab.hardware.fit import fit, with_reply
-from gptoss_lab.hardware.look import Report, ServerView, look
+from gptoss_lab.hardware.look import MODELS, Report, ServerView, look
 from gptoss_lab.hardware.machine import Gpu, Machine, Reading
 from gptoss_lab.hardware.verdict import Measured, Parts, Speed, Verdict
 
 __all__ = [
+    "MODELS",
     "Gpu",
     "Machine",
     "Measured",

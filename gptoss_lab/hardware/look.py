@@ -5,10 +5,11 @@ memory, and, when asked for, one timed reply. Local hardware is never shown as a
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from gptoss_lab.connect import http_client
 from gptoss_lab.hardware.detect import detect
 from gptoss_lab.hardware.fit import fit
 from gptoss_lab.hardware.machine import Machine, Reading
@@ -18,6 +19,8 @@ from gptoss_lab.ollama_host import is_loopback
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
+    from ollama import ChatResponse
+
     from gptoss_lab.connect import Connection
 
 MODELS = ("gpt-oss:20b", "gpt-oss:120b")
@@ -61,21 +64,32 @@ class Report:
         return {"schema": 1, **asdict(self)}
 
 
-def look(lab: "Connection | None" = None, timed: bool = False) -> Report:
+def look(
+    lab: "Connection | None" = None,
+    timed: bool = False,
+    models: Sequence[str | os.PathLike[str]] = MODELS,
+    context: int | None = None,
+) -> Report:
     """Return what serves the model of a connection; without one, this computer.
 
     `timed=True` lets a server on another machine write 64 tokens and measures them; that may load a model, or cost
-    money in the cloud. Never raises: what a server does not say is words in `ServerView.reason`.
+    money in the cloud. `models` and `context` are judged as by `fit`. Raises LabError when `fit` does; what a server
+    does not say is words in `ServerView.reason`.
     """
+
+    def here(machine: Machine, version: str | None) -> Report:
+        verdicts = (fit(machine, model, context, ollama_version=version) for model in models)
+        return Report(machine, None, tuple(verdicts))
+
     if lab is None or lab.kind == "practice":
-        return _here(detect(), None)
+        return here(detect(), None)
     if lab.kind == "cloud" or not is_loopback(lab.host):
         return Report(None, _asked(lab, timed), (), text("hardware.elsewhere"))
     machine, server = detect(), _asked(lab, timed=False)
     vram = sum(gpu.total_gib for gpu in machine.used_gpus)
     if sum(loaded.vram_gib for loaded in server.loaded) > vram + _ROUNDING_GIB:
         return Report(None, _asked(lab, timed), (), text("hardware.more_vram"))
-    return _here(_with_room(machine, server.loaded), server.version or None)
+    return here(_with_room(machine, server.loaded), server.version or None)
 
 
 def _with_room(machine: Machine, loaded: tuple[Loaded, ...]) -> Machine:
@@ -95,16 +109,12 @@ def _with_room(machine: Machine, loaded: tuple[Loaded, ...]) -> Machine:
     return replace(machine, gpus=tuple(gpus), ram_free_gib=ram_gib, readings={**machine.readings, "loaded": said})
 
 
-def _here(machine: Machine, version: str | None) -> Report:
-    return Report(machine, None, tuple(fit(machine, model, ollama_version=version) for model in MODELS))
-
-
 def _asked(lab: "Connection", timed: bool) -> ServerView:
     silent: list[str] = []
 
     def ask(path: str, read: Callable[[Any], Any], nothing: Any) -> Any:
         try:
-            with _http(lab) as http:
+            with http_client(lab.host, _ASK_LIMIT_S) as http:
                 return read(http.get(path).raise_for_status().json())
         except Exception as error:  # a server that speaks, but not as expected, has said nothing
             silent.append(f"{path}: {error!r}")
@@ -131,27 +141,22 @@ def _loaded(entry: dict[str, Any]) -> Loaded:
     return Loaded(entry.get("name", "?"), size, vram, int(entry.get("context_length") or 0))
 
 
-def _http(lab: "Connection") -> Any:
-    import httpx
-
-    key = os.environ.get("OLLAMA_API_KEY", "")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.Client(
-        base_url=lab.host, headers=headers, timeout=_ASK_LIMIT_S, trust_env=not is_loopback(lab.host)
-    )  # fmt: skip
-
-
 def _effort(lab: "Connection") -> Literal["low"] | None:
     """Return low effort for a model that thinks; others refuse to be asked for it."""
     return "low" if "thinking" in (lab.client.show(lab.model).capabilities or ()) else None
 
 
+def one_reply(lab: "Connection") -> "ChatResponse":
+    """Ask for one short reply and return it with its counters; raises what the client raises."""
+    messages = [{"role": "user", "content": text("hardware.question")}]
+    options = {"num_predict": _TIMED_TOKENS}
+    return lab.client.chat(lab.model, messages, think=_effort(lab), options=options)
+
+
 def _timed(lab: "Connection", silent: list[str]) -> float | None:
     """Return tokens per second of one short reply."""
-    messages = [{"role": "user", "content": text("hardware.question")}]
     try:
-        options = {"num_predict": _TIMED_TOKENS}
-        reply = lab.client.chat(lab.model, messages, think=_effort(lab), options=options)
+        reply = one_reply(lab)
     except Exception as error:
         silent.append(str(error))
         return None

@@ -59,9 +59,15 @@ def room_when_closed(machine: Machine) -> Room:
     """Return the memory that would be free with all other programs closed."""
     share = {id(gpu): gpu.total_gib * (1 if gpu.unified else constant("closed_gpu")) for gpu in machine.gpus}
     total, now = machine.ram_total_gib or 0.0, room(machine)
-    kept = max(constant(f"system_{machine.system.lower()}"), 0 if now.unified else total * constant("system_share"))
+    kept = kept_by_system(machine.system, total, now.unified)
     closed = _room(machine, share, max(total - kept, now.host))
     return replace(closed, gpus=tuple(map(max, closed.gpus, now.gpus)))
+
+
+def kept_by_system(system: str, total_gib: float, unified: bool) -> float:
+    """Return the GiB that the system itself keeps with all programs closed."""
+    least = constant(f"system_{system.lower() if system in ('Darwin', 'Windows') else 'linux'}")
+    return least if unified else max(least, total_gib * constant("system_share"))
 
 
 def _room(machine: Machine, free: dict[int, float], host: float) -> Room:

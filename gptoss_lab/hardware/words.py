@@ -5,7 +5,7 @@ The words are in `gptoss_lab/text/<language>/fit.json`; the figures in them come
 
 from dataclasses import astuple, replace
 
-from gptoss_lab.facts.files import SMALL
+from gptoss_lab.facts.files import SMALL, SMALL_DOWNLOAD_GB
 from gptoss_lab.hardware import memory
 from gptoss_lab.hardware.machine import Machine
 from gptoss_lab.hardware.placement import Ask, Room, place, room
@@ -130,7 +130,8 @@ def _something_smaller(verdict: Verdict, machine: Machine, ask: Ask, closed: Roo
     if verdict.placement != "no":
         return ""
     fits = [name for name, file in SMALL.items() if place(replace(ask, file=file, context=4_096), closed).kind != "no"]
-    return text("fit.advise_smaller", names=", ".join(fits)) if fits else text("fit.advise_elsewhere")
+    sizes = (f"{name} ({SMALL_DOWNLOAD_GB[name]} GB)" for name in fits)
+    return text("fit.advise_smaller", names=", ".join(sizes)) if fits else text("fit.advise_elsewhere")
 
 
 def _disk(verdict: Verdict, machine: Machine, ask: Ask, closed: Room) -> str:

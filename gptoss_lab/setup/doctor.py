@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptoss_lab.connect import FAMILIES, FIRST_CHOICES, Probe, pick_model, probe
+from gptoss_lab.connect import FAMILIES, FIRST_CHOICES, Probe, http_client, pick_model, probe
 from gptoss_lab.errors import LabError
 from gptoss_lab.facts import fact
-from gptoss_lab.facts.fit import CONSTANTS
+from gptoss_lab.facts.fit import CONSTANTS, constant
 from gptoss_lab.ollama_host import is_loopback
 from gptoss_lab.setup.candidates import Candidate, candidates, wrong_address
 from gptoss_lab.setup.finding import Diagnosis, Finding
@@ -25,14 +25,11 @@ from gptoss_lab.setup.trouble import Trouble, explain
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
-    import httpx
-
     from gptoss_lab.hardware import Machine
 
 OLDEST_PYTHON = (3, 10)
 PACKAGES = ("ollama", "httpx", "psutil", "ipywidgets", "tornado")
 WANTED = FIRST_CHOICES[0]
-_SPARE_DISK_GB = 2.0
 _SMALL_CONTEXT = 4_096
 _LOAD_LIMIT_S, _ANSWER_LIMIT_S, _ASK_LIMIT_S = 600.0, 300.0, 10.0
 
@@ -71,14 +68,6 @@ class Visit:
     @property
     def wanted(self) -> str:
         return self.model or (pick_model(self.models, None, self.host) if self.models else WANTED)
-
-    def http(self, limit_s: float) -> "httpx.Client":
-        import httpx
-
-        key = self.env.get("OLLAMA_API_KEY", "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        limits = httpx.Timeout(limit_s, connect=_ASK_LIMIT_S)
-        return httpx.Client(base_url=self.host, headers=headers, timeout=limits, trust_env=not is_loopback(self.host))
 
 
 def examine(
@@ -245,7 +234,7 @@ def visit_json(visit: Visit, path: str, body: Mapping[str, Any] | None = None, l
     import httpx
 
     try:
-        with visit.http(limit_s) as http:
+        with http_client(visit.host, limit_s) as http:
             reply = http.get(path) if body is None else http.post(path, json=dict(body))
         if reply.status_code < 400:
             return reply.json()
@@ -305,7 +294,7 @@ def _disk(visit: Visit) -> Iterator[Finding]:
         yield _say("disk", "warning", "disk_unknown", **values)
     elif free < needed:
         yield _say("disk", "fault", "disk_small", **values)
-    elif free < needed + _SPARE_DISK_GB:
+    elif free < needed + constant("disk_spare"):
         yield _say("disk", "warning", "disk_nearly_full", **values)
     else:
         yield _say("disk", "ok", "ok", **values)
@@ -427,7 +416,7 @@ def count_tokens(visit: Visit) -> int:
     body = {
         "model": visit.wanted, "messages": [asked], "stream": False, "truncate": False, "options": {"num_predict": 1},
     }  # fmt: skip
-    with visit.http(_ANSWER_LIMIT_S) as http:
+    with http_client(visit.host, _ANSWER_LIMIT_S) as http:
         reply = http.post("/api/chat", json=body)
     if reply.status_code < 400:
         return int(reply.json().get("prompt_eval_count") or 0)

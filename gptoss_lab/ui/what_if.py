@@ -5,10 +5,11 @@ from typing import Any
 
 from ipywidgets import HTML, Dropdown, FloatSlider, IntSlider, Layout, SelectionSlider, VBox
 
-from gptoss_lab.facts.fit import CONSTANTS, constant
+from gptoss_lab.facts.fit import constant
 from gptoss_lab.hardware import Gpu, Machine, Verdict, detect, fit
 from gptoss_lab.hardware.memory import KV_TYPES
 from gptoss_lab.hardware.models import KNOWN
+from gptoss_lab.hardware.placement import kept_by_system
 from gptoss_lab.text import text
 from gptoss_lab.ui.hardware_html import what_if_html
 from gptoss_lab.ui.hardware_text import heading, verdict_lines
@@ -85,8 +86,7 @@ def _set(machine: Machine, vram_gib: float, ram_gib: float) -> Machine:
     first = machine.used_gpus[0] if machine.used_gpus else _PLAIN_GPU
     share = 1.0 if first.unified else constant("closed_gpu")
     gpu = replace(first, total_gib=vram_gib, free_gib=vram_gib * share)
-    kept = constant(f"system_{machine.system.lower()}") if f"system_{machine.system.lower()}" in CONSTANTS else 2.0
-    free = max(ram_gib - max(kept, ram_gib * constant("system_share")), 0.0)
+    free = max(ram_gib - kept_by_system(machine.system, ram_gib, first.unified), 0.0)
     gpus = (gpu,) if vram_gib else ()
     return replace(
         machine, name=text("card.what_machine"), ram_total_gib=ram_gib, ram_free_gib=free, gpus=gpus, traits=(),
