@@ -129,13 +129,16 @@ def _check_import(named: str) -> None:
         raise LabError(what, text("connect.nonsense_next")) from None
 
 
-def http_client(host: str, limit_s: float) -> "httpx.Client":
-    """Return an HTTP client for a server: with the key, if there is one, and past the proxy on this computer."""
+def http_client(host: str, limit_s: float | None) -> "httpx.Client":
+    """Return an HTTP client for a server: with the key, if there is one, and past the proxy on this computer.
+
+    `limit_s` is the longest wait for an answer, None for any.
+    """
     import httpx
 
     key = os.environ.get("OLLAMA_API_KEY", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    connect_s = min(limit_s, _LOCAL_LIMIT_S if is_loopback(host) else _REMOTE_LIMIT_S)
+    connect_s = _LOCAL_LIMIT_S if is_loopback(host) else _REMOTE_LIMIT_S
     limits = httpx.Timeout(limit_s, connect=connect_s)
     return httpx.Client(
         base_url=host, headers=headers, timeout=limits, trust_env=not is_loopback(host), follow_redirects=True

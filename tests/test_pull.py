@@ -237,7 +237,7 @@ def test_cancel_ends_a_silence(registry: Registry, lab: Connection) -> None:
     loading = start(registry, lab)
     assert reached(loading, lambda progress: progress.done_bytes > 0).wait(LIMIT_S)
     assert loading.cancel().state == "cancelled"
-    assert start(registry, lab).wait(LIMIT_S).state == "done" and registry.starts[1] == 500_000
+    assert start(registry, lab).wait(LIMIT_S).state == "done" and 0 < registry.starts[1] <= 500_000
 
 
 def test_the_same_pull_twice_is_one(registry: Registry, lab: Connection) -> None:

@@ -33,6 +33,11 @@ def clients() -> "tuple[ollama.Client, ollama.AsyncClient, process.Found]":
     return client, async_client, found
 
 
+def http_client(host: str) -> httpx.Client:
+    """Return an HTTP client for the practice server that survives its death, too."""
+    return httpx.Client(base_url=host, timeout=httpx.Timeout(None, connect=10.0), transport=_Transport())
+
+
 class _Transport(httpx.HTTPTransport):
     def __init__(self) -> None:
         super().__init__(trust_env=False)

@@ -20,8 +20,8 @@ from gptoss_lab.connect import Connection
 from gptoss_lab.errors import LabError
 from gptoss_lab.setup.pull_checks import Stopped, check, full_name, is_here, server_for, stopped
 from gptoss_lab.setup.pull_progress import Meter, Progress, Tally, amount, is_loading
-from gptoss_lab.setup.pull_stream import Stream
 from gptoss_lab.setup.pull_terminal import show_in_terminal
+from gptoss_lab.stream import LineStream
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Pull:
         self.model, self.host, self.progress = model, lab.host, Progress()
         self._lab, self._force, self._insecure, self._stall_s, self._waits_s = lab, force, insecure, stall_s, waits_s
         self._tally, self._meter = Tally(), Meter()
-        self._stream: Stream | None = None
+        self._stream: LineStream | None = None
         self._mismatched = False
         self._watchers: list[Callable[[Progress], object]] = []
         self._cancelled, self._ended = threading.Event(), threading.Event()
@@ -159,7 +159,8 @@ class Pull:
         Raises what broke it, and Stopped when nothing moves. Checking what is here takes minutes without a line.
         """
         self._tally.reconnected()
-        self._stream = Stream(self._lab.client, name, self._insecure)
+        body = {"model": name, "stream": True, "insecure": self._insecure}
+        self._stream = LineStream(self._lab, "/api/pull", body)
         try:
             last: Mapping[str, Any] = {}
             moved_s = time.monotonic()
