@@ -14,6 +14,8 @@ from gptoss_lab.connect import connect
 from gptoss_lab.version import __version__
 
 if TYPE_CHECKING:
+    from gptoss_lab.chat import Chat
+    from gptoss_lab.chat.compare import compare
     from gptoss_lab.errors import LabError
     from gptoss_lab.learn import check, hint, progress, quiz
     from gptoss_lab.setup.start import start_server
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from gptoss_lab.ui.what_if import what_if
 
 _HOMES = {
+    "Chat": "gptoss_lab.chat",
+    "compare": "gptoss_lab.chat.compare",
     "LabError": "gptoss_lab.errors",
     "doctor": "gptoss_lab.ui.doctor_panel",
     "explain": "gptoss_lab.setup.trouble",
@@ -40,9 +44,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "Chat",
     "LabError",
     "__version__",
     "check",
+    "compare",
     "connect",
     "doctor",
     "explain",
@@ -63,6 +69,13 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give a notebook the magic %%ask; called by %load_ext gptoss_lab."""
+    from gptoss_lab.magic import load
+
+    load(shell)
 
 
 def __dir__() -> list[str]:

@@ -79,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     hardware.add_argument("--context", type=int, metavar="TOKENS", help=text("cli.hardware_context"))
     hardware.add_argument("--timed", action="store_true", help=text("cli.timed"))
     hardware.add_argument("--server", default=argparse.SUPPRESS, metavar="auto|practice|URL", help=text("cli.server"))
+    chat = _command(commands, "chat", _chat)
+    chat.add_argument("--model", metavar="NAME", help=text("cli.chat_model"))
+    chat.add_argument("--effort", choices=("low", "medium", "high"), default="low", help=text("cli.think"))
+    chat.add_argument("--system", default="", metavar="TEXT", help=text("cli.system_message"))
+    chat.add_argument("--server", default=None, metavar="auto|practice|URL", help=text("cli.server"))
     _command(commands, "stop", _stop)
     return parser
 
@@ -209,6 +214,15 @@ def _hardware(options: argparse.Namespace) -> int:
         report = look(connect(asked) if asked else None, options.timed, models, options.context)
     print(json.dumps(report.as_dict(), indent=2) if options.json else hardware_text(report))
     return 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from gptoss_lab.chat import Chat
+    from gptoss_lab.connect import connect
+    from gptoss_lab.terminal import talk
+
+    lab = connect(options.server, options.model)
+    return talk(Chat(options.model, options.system, options.effort, lab=lab))
 
 
 def _stop(options: argparse.Namespace) -> int:
