@@ -8,6 +8,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,10 @@ class Chat:
     def to_python(self) -> str:
         """Return Python code that asks the questions of this branch again."""
         return transcript.python(self.settings, self.messages)
+
+    def panel(self) -> Any:
+        """Return a panel of this conversation for a notebook; the widgets know this module, and not it them."""
+        return import_module("gptoss_lab.ui.chat_panel").panel(self)
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()

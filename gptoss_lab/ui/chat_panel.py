@@ -1,0 +1,294 @@
+"""`panel`: the chat in a notebook. The conversation is a `Chat`; this sends what happens to the browser and back.
+
+Pieces of an answer go out in batches, each with the place at which it begins, so that a lost one is noticed and asked
+for again. The whole conversation goes out when a turn ends. Drawing is the front end's business (frontend/src).
+"""
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import anywidget
+import traitlets
+
+from gptoss_lab.chat import Chat, Message, Metrics
+from gptoss_lab.chat.events import (
+    Approval,
+    Content,
+    Done,
+    Event,
+    Failed,
+    Notice,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Waiting,
+)
+from gptoss_lab.errors import LabError
+from gptoss_lab.setup.trouble import explain
+from gptoss_lab.text import area_texts, language, text
+
+_STATIC = files("gptoss_lab.ui") / "static"
+_BATCH_S, _BATCH_LETTERS = 0.04, 256
+_numbers = itertools.count(1)
+
+
+class ChatPanel(anywidget.AnyWidget):
+    """The widget of one conversation."""
+
+    _esm = (_STATIC / "panel.js").read_text(encoding="utf-8")
+    _css = (_STATIC / "panel.css").read_text(encoding="utf-8")
+    state = traitlets.Dict().tag(sync=True)
+    words = traitlets.Dict().tag(sync=True)
+    twin = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self._stream = _Stream(self.send)
+        self._approvals: dict[int, Approval] = {}
+        self._problem = ""
+        super().__init__(words=area_texts(language(), "panel")["words"], twin=f"t{next(_numbers)}{int(time.time())}")
+        self.state = self._drawn(running=False)
+        self.on_msg(self._told)
+        _answer_in_a_subshell(self)
+
+    # --- from the browser ---------------------------------------------------------------------------------------------
+
+    def _told(self, _: Any, wish: dict[str, Any], __: Any) -> None:
+        acts: dict[str, Callable[[dict[str, Any]], None]] = {
+            "ask": lambda told: self._begin(lambda: self.chat.stream(told["text"], self.hear)),
+            "again": lambda told: self._begin(lambda: self.chat.regenerate(self.hear)),
+            "edit": lambda told: self._begin(lambda: self.chat.edit(told["text"], told["turn"], self.hear)),
+            "stop": lambda told: self.chat.stop(),
+            "undo": lambda told: self._change(self.chat.undo),
+            "go": lambda told: self._change(lambda: self._go(told["node"], told["version"])),
+            "set": self._set,
+            "approve": lambda told: self._approvals.pop(told["id"]).decide(bool(told["allow"])),
+            "unload": lambda told: self._change(self._unload),
+            "raw": lambda told: self.send({"k": "raw", "s": self._raw(told["node"])}),
+            "save": lambda told: self._save(told["as"]),
+            "resync": lambda told: self._stream.whole(),
+        }
+        act = acts.get(str(wish.get("k")))
+        if act is None:
+            return
+        try:
+            act(wish)
+        except (LabError, KeyError, TypeError, ValueError) as error:
+            self._show(str(error))
+
+    def _begin(self, begin: Callable[[], object]) -> None:
+        self._problem = ""
+        self._stream.clear()
+        begin()
+
+    def _change(self, change: Callable[[], object]) -> None:
+        change()
+        self._show("")
+
+    def _set(self, told: dict[str, Any]) -> None:
+        names = ("model", "effort", "system")
+        changed: dict[str, Any] = {name: told[name] for name in names if name in told}
+        if "options" in told:
+            changed["options"] = {name: value for name, value in told["options"].items() if value is not None}
+        self.chat.change(**changed)
+        self._show("")
+
+    def _go(self, node: int, version: int) -> None:
+        if self.chat.running:
+            raise LabError(text("chat.busy"), text("chat.busy_next"))
+        self.chat.history.go(self.chat.history.siblings(node)[version])
+
+    def _unload(self) -> None:
+        try:
+            self.chat.lab.client.generate(self.chat.settings.model, keep_alive=0)
+        except Exception as error:
+            found = explain(error, self.chat.lab.host, self.chat.settings.model)
+            raise LabError(found.what, found.do) from error
+
+    def _raw(self, node: int) -> str:
+        """Return the request that a message answers, and the message with its counters, as JSON."""
+        nodes = self.chat.history.nodes
+        before, at = [], nodes[node].parent
+        while at is not None:
+            before.append(nodes[at].message)
+            at = nodes[at].parent
+        found = nodes[node]
+        reply = {**found.message.on_wire(with_thinking=True), "metrics": vars(found.metrics or Metrics())}
+        return json.dumps({"request": self.chat.body(before[::-1]), "reply": reply}, ensure_ascii=False, indent=1)
+
+    def _save(self, kind: str) -> None:
+        content = self.chat.to_python() if kind == "py" else self.chat.to_markdown()
+        self.send({"k": "file", "name": f"chat.{kind}", "s": content})
+
+    # --- from the worker ----------------------------------------------------------------------------------------------
+
+    def hear(self, event: Event) -> None:
+        """Send an event of a generation on; called from its thread."""
+        if isinstance(event, (Thinking, Content)):
+            self._stream.add("thinking" if isinstance(event, Thinking) else "content", event.text)
+            return
+        self._stream.flush()
+        if isinstance(event, Waiting):
+            self.send({"k": "w", "s": f"{event.status} · {event.seconds:.0f} s"})
+        elif isinstance(event, ToolCall):
+            self.send({"k": "call", "call": {"name": event.call.name, "arguments": dict(event.call.arguments)}})
+        elif isinstance(event, Approval):
+            number = next(_numbers)
+            self._approvals[number] = event
+            self.send({"k": "approve", "id": number, "call": {"name": event.call.name}})
+        elif isinstance(event, ToolResult):
+            self._stream.clear()
+            self.send({"k": "result", "name": event.call.name, "s": event.text, "ok": event.ok})
+        elif isinstance(event, Notice):
+            self.send({"k": "note", "s": event.trouble.what})
+        elif isinstance(event, (Done, Failed)):
+            self._end(event)
+
+    def _end(self, event: Done | Failed) -> None:
+        failed = isinstance(event, Failed)
+        self._problem = str(event.trouble) if isinstance(event, Failed) else ""
+        content = "" if isinstance(event, Failed) else event.reply.content
+        self._approvals.clear()
+        self._notes = {} if failed else {self.chat.history.head: list(event.reply.notes)}  # type: ignore[union-attr]
+        self.send({"k": "end", "content": content, "problem": self._problem})
+        self.state = self._drawn(running=False)
+
+    def _show(self, problem: str) -> None:
+        self._problem = problem
+        self.state = self._drawn(running=self.chat.running)
+
+    # --- the state ----------------------------------------------------------------------------------------------------
+
+    def _drawn(self, running: bool) -> dict[str, Any]:
+        chat = self.chat
+        path, turn = chat.history.path(), itertools.count()
+        messages = [
+            self._message(node, path[-1].id, next(turn) if node.message.role == "user" else -1) for node in path
+        ]
+        cost = next((node.metrics for node in reversed(path) if node.metrics), Metrics())
+        return {
+            "messages": messages, "running": running, "problem": self._problem, "label": chat.lab.label,
+            "models": self._models(), "settings": self._settings(), "chips": self._chips(), "version": time.time(),
+            "used": cost.prompt_tokens + cost.tokens, "window": cost.window,
+        }  # fmt: skip
+
+    def _message(self, node: Any, last: int, turn: int) -> dict[str, Any]:
+        message: Message = node.message
+        siblings = self.chat.history.siblings(node.id)
+        return {
+            "node": node.id, "role": message.role, "content": message.content, "thinking": message.thinking,
+            "calls": [{"name": call.name, "arguments": dict(call.arguments)} for call in message.calls],
+            "tool": message.tool, "stopped": message.stopped, "turn": turn, "last": node.id == last,
+            "versions": len(siblings), "version": siblings.index(node.id), "line": _line(node.metrics),
+            "notes": getattr(self, "_notes", {}).get(node.id, []),
+        }  # fmt: skip
+
+    def _settings(self) -> dict[str, Any]:
+        chosen = self.chat.settings
+        named = {"model": chosen.model, "effort": chosen.effort, "system": chosen.system}
+        return {**named, "options": dict(chosen.options)}
+
+    def _models(self) -> list[str]:
+        try:
+            found = [one.model for one in self.chat.lab.client.list().models if one.model]
+        except Exception:  # the next question will say what is wrong
+            found = []
+        return found if self.chat.settings.model in found else [self.chat.settings.model, *found]
+
+    def _chips(self) -> list[str]:
+        chips: list[str] = area_texts(language(), "panel")["chips"]
+        return chips
+
+    # --- without a kernel ---------------------------------------------------------------------------------------------
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None:
+            data |= {"text/plain": self.chat.to_markdown(), "text/html": transcript_html(self.chat.messages)}
+        return bundle
+
+
+class _Stream:
+    """Batches of letters, each with the place at which it begins, and the whole text for whoever missed one."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], object]) -> None:
+        self._send, self._lock = send, threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a new text."""
+        with self._lock:
+            self._said = {"thinking": "", "content": ""}
+            self._sent = {"thinking": 0, "content": 0}
+            self._flushed_s = 0.0
+
+    def add(self, channel: str, words: str) -> None:
+        """Take a piece; send when there is enough of it, or it has waited long enough."""
+        with self._lock:
+            self._said[channel] += words
+            waiting = sum(len(self._said[one]) - self._sent[one] for one in self._said)
+            if waiting >= _BATCH_LETTERS or time.monotonic() - self._flushed_s >= _BATCH_S:
+                self.flush()
+
+    def flush(self) -> None:
+        """Send what has not been sent."""
+        with self._lock:
+            for channel, said in self._said.items():
+                begin = self._sent[channel]
+                if begin < len(said):
+                    self._send({"k": "d", "n": _units(said[:begin]), "c": channel, "s": said[begin:]})
+                    self._sent[channel] = len(said)
+            self._flushed_s = time.monotonic()
+
+    def whole(self) -> None:
+        """Send all of it."""
+        with self._lock:
+            self._send({"k": "full", **self._said})
+            self._sent = {channel: len(said) for channel, said in self._said.items()}
+
+
+def _units(words: str) -> int:
+    """Return the length of a text as JavaScript counts it."""
+    return len(words.encode("utf-16-le")) // 2
+
+
+def _line(cost: Metrics | None) -> str:
+    """Return what an answer cost, in one line."""
+    if cost is None or not cost.tokens:
+        return ""
+    share = "" if cost.gpu_share is None else f" · {cost.gpu_share:.0%} GPU"
+    figures = {"tokens": cost.tokens, "tok_s": f"{cost.tok_s:.0f}", "first": f"{cost.first_token_s:.2f}"}
+    return text("panel.line", **figures) + share
+
+
+def _answer_in_a_subshell(widget: ChatPanel) -> None:
+    """Let the browser's wishes be heard while a cell runs: ipykernel 7.4 sends them to the shell that spoke last."""
+    comm: Any = getattr(widget, "comm", None)
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, default=None: default
+
+
+def transcript_html(messages: list[Message]) -> str:
+    """Return a conversation as plain HTML for places without widgets: escaped, without scripts."""
+    names = {"user": "you", "assistant": "model", "tool": "tool"}
+    parts = []
+    for message in messages:
+        thinking = (
+            f"<details><summary>{escape(text('chat.thinking'))}</summary><p>{escape(message.thinking)}</p></details>"
+        )
+        name = escape(text(f"chat.{names[message.role]}"))
+        content = escape(message.content).replace("\n", "<br>")
+        parts.append(f"<p><b>{name}</b></p>{thinking if message.thinking else ''}<p>{content}</p>")
+    return f"<div>{''.join(parts)}</div>"
+
+
+def panel(chat: Chat | None = None, **settings: Any) -> ChatPanel:
+    """Return the panel of a conversation; without one, of a new one with `settings` as `Chat` takes them."""
+    return ChatPanel(chat or Chat(**settings))
