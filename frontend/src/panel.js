@@ -94,10 +94,11 @@ class Panel {
 
   // --- the keyboard ---------------------------------------------------------------------------------------------------
 
-  /** JupyterLab must not see keys typed here: Shift+Enter would run the cell and wipe the draft. */
-  guard(event) { event.stopPropagation(); }
+  /** JupyterLab must not see keys typed here, for Shift+Enter would run the cell and wipe the draft; saving may pass. */
+  guard(event) { if (!isSave(event)) event.stopPropagation(); }
 
   onKey(event) {
+    if (isSave(event)) return;
     event.stopPropagation();
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) {
       event.preventDefault();
@@ -370,6 +371,8 @@ class Panel {
     if (force || this.pinned) this.log.scrollTop = this.log.scrollHeight;
   }
 }
+
+function isSave(event) { return (event.ctrlKey || event.metaKey) && event.key === "s"; }
 
 function stop(event) { event.stopPropagation(); }
 

@@ -52,6 +52,8 @@ class ChatPanel(anywidget.AnyWidget):
         self._stream = _Stream(self.send)
         self._approvals: dict[int, Approval] = {}
         self._problem = ""
+        self._twin_shown: Any = None
+        self._notes: dict[int | None, list[str]] = {}
         super().__init__(words=area_texts(language(), "panel")["words"], twin=f"t{next(_numbers)}{int(time.time())}")
         self.state = self._drawn(running=False)
         self.on_msg(self._told)
@@ -151,17 +153,18 @@ class ChatPanel(anywidget.AnyWidget):
             self._end(event)
 
     def _end(self, event: Done | Failed) -> None:
-        failed = isinstance(event, Failed)
         self._problem = str(event.trouble) if isinstance(event, Failed) else ""
         content = "" if isinstance(event, Failed) else event.reply.content
         self._approvals.clear()
-        self._notes = {} if failed else {self.chat.history.head: list(event.reply.notes)}  # type: ignore[union-attr]
+        self._notes = {} if isinstance(event, Failed) else {self.chat.history.head: list(event.reply.notes)}
         self.send({"k": "end", "content": content, "problem": self._problem})
         self.state = self._drawn(running=False)
+        self._keep_twin()
 
     def _show(self, problem: str) -> None:
         self._problem = problem
         self.state = self._drawn(running=self.chat.running)
+        self._keep_twin()
 
     # --- the state ----------------------------------------------------------------------------------------------------
 
@@ -186,7 +189,7 @@ class ChatPanel(anywidget.AnyWidget):
             "calls": [{"name": call.name, "arguments": dict(call.arguments)} for call in message.calls],
             "tool": message.tool, "stopped": message.stopped, "turn": turn, "last": node.id == last,
             "versions": len(siblings), "version": siblings.index(node.id), "line": _line(node.metrics),
-            "notes": getattr(self, "_notes", {}).get(node.id, []),
+            "notes": self._notes.get(node.id, []),
         }  # fmt: skip
 
     def _settings(self) -> dict[str, Any]:
@@ -207,12 +210,25 @@ class ChatPanel(anywidget.AnyWidget):
 
     # --- without a kernel ---------------------------------------------------------------------------------------------
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None:
-            data |= {"text/plain": self.chat.to_markdown(), "text/html": transcript_html(self.chat.messages)}
-        return bundle
+    def _ipython_display_(self) -> None:
+        """Show the panel, and below it a plain transcript, which the panel hides as long as it lives."""
+        from IPython.display import display
+
+        bundle = super()._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        display({**data, "text/plain": "Chat"}, metadata=metadata, raw=True)
+        self._twin_shown = display(self._twin(), display_id=True, raw=True)
+
+    def _twin(self) -> dict[str, str]:
+        """Return the transcript in three forms, marked so that a living panel hides it."""
+        shown = transcript_html(self.chat.messages)
+        markdown = self.chat.to_markdown()
+        plain = {"text/plain": markdown, "text/markdown": markdown}
+        return {**plain, "text/html": f'<div class="gol-twin-{self.twin}">{shown}</div>'}
+
+    def _keep_twin(self) -> None:
+        if self._twin_shown is not None:
+            self._twin_shown.update(self._twin(), raw=True)
 
 
 class _Stream:
