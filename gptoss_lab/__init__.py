@@ -16,10 +16,12 @@ from gptoss_lab.version import __version__
 if TYPE_CHECKING:
     from gptoss_lab.chat import Chat
     from gptoss_lab.chat.compare import compare
+    from gptoss_lab.chat.openai_lab import openai_lab
     from gptoss_lab.errors import LabError
     from gptoss_lab.learn import check, hint, progress, quiz
     from gptoss_lab.setup.start import start_server
     from gptoss_lab.setup.trouble import explain
+    from gptoss_lab.ui.compare_panel import compare_panel
     from gptoss_lab.ui.doctor_panel import doctor
     from gptoss_lab.ui.hardware_card import hardware_card
     from gptoss_lab.ui.install_guide import install_guide
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Chat": "gptoss_lab.chat",
     "compare": "gptoss_lab.chat.compare",
+    "compare_panel": "gptoss_lab.ui.compare_panel",
+    "openai_lab": "gptoss_lab.chat.openai_lab",
     "LabError": "gptoss_lab.errors",
     "doctor": "gptoss_lab.ui.doctor_panel",
     "explain": "gptoss_lab.setup.trouble",
@@ -49,12 +53,14 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "compare_panel",
     "connect",
     "doctor",
     "explain",
     "hardware_card",
     "hint",
     "install_guide",
+    "openai_lab",
     "progress",
     "pull",
     "quiz",

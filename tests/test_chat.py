@@ -16,10 +16,11 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
-from gptoss_lab import Chat, LabError, compare
+from gptoss_lab import Chat, LabError, compare, compare_panel, openai_lab
 from gptoss_lab.chat import Call, Message, Metrics, tool
 from gptoss_lab.chat.events import Approval, Content, Done, Failed, Notice, Thinking, ToolCall, ToolResult, Waiting
 from gptoss_lab.chat.history import History
+from gptoss_lab.chat.openai_lab import request
 from gptoss_lab.connect import Connection, connect
 from tests.staged import MODEL, Staged, staged
 
@@ -517,3 +518,56 @@ def test_the_end_of_the_input_ends_the_talk(lab: Connection) -> None:
         raise EOFError
 
     assert talk(Chat(lab=lab), Console(record=True), nothing) == 0
+
+
+# --- an OpenAI-compatible server --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other(practice_url: str) -> Connection:
+    pytest.importorskip("openai")
+    return openai_lab(f"{practice_url}/v1")
+
+
+def test_the_same_conversation_over_openais_api(other: Connection) -> None:
+    chat = Chat(lab=other, effort="medium")
+    reply = chat.ask(TOKEN)
+    assert "token" in reply.content and reply.thinking and reply.metrics.tokens > 5 and reply.metrics.first_token_s > 0
+    assert chat.ask(WHY).content != reply.content
+
+
+def test_tools_and_stop_over_openais_api(other: Connection) -> None:
+    reply = Chat(lab=other, tools=[calculate], approve="always").ask(SUM)
+    assert "42" in reply.content and [one.role for one in reply.steps] == ["assistant", "tool", "assistant"]
+    generation = Chat(lab=other, num_predict=2000).stream(STORY)
+    for event in generation:
+        if isinstance(event, Content):
+            break
+    generation.stop()
+    assert generation.wait().done_reason == "stopped"
+
+
+def test_a_request_in_openais_form() -> None:
+    chat = Chat(lab=Connection(None, None, MODEL, "", "ollama", "", ""), format=City, seed=3, num_predict=9)  # type: ignore[arg-type]
+    call = Message("assistant", calls=(Call("f", {"x": 1}),))
+    sent = request(chat.body([Message("user", "q"), call, Message("tool", "r", tool="f")]))
+    assert sent["reasoning_effort"] == "low" and sent["seed"] == 3 and sent["max_tokens"] == 9
+    assert sent["response_format"]["json_schema"]["schema"] == City.model_json_schema()
+    assert sent["messages"][2]["tool_call_id"] == sent["messages"][1]["tool_calls"][0]["id"]
+
+
+def test_no_openai_server_is_a_sentence() -> None:
+    pytest.importorskip("openai")
+    with pytest.raises(LabError, match="No server answers"):
+        openai_lab("http://127.0.0.1:9/v1")
+
+
+def test_answers_side_by_side(lab: Connection) -> None:
+    panel = compare_panel(TOKEN, efforts=["low", "high"], lab=lab)
+    found = panel.wait(60)
+    assert [case.name for case in found.cases] == ["effort low", "effort high"]
+    for card, case in zip(panel.cards, found.cases, strict=True):
+        assert case.reply and case.reply.content in card.value
+    assert "effort high" in panel.table.value and "effort low" in panel._repr_mimebundle_()["text/plain"]
+    with pytest.raises(LabError):
+        compare_panel(TOKEN, seeds=[1, 2, 3, 4, 5], lab=lab)

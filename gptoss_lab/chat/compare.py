@@ -63,7 +63,33 @@ class Comparison:
         return "\n\n".join(f"## {case.name}\n\n{case.chat.to_markdown()}" for case in self.cases)
 
 
-def compare(
+@dataclass(frozen=True)
+class Asked:
+    """One way of asking, before it is done."""
+
+    name: str
+    chat: Chat
+    question: str
+
+    def done(self) -> Case:
+        """Ask, and return what came of it; a failure is words."""
+        try:
+            return Case(self.name, self.chat, self.chat.ask(self.question))
+        except LabError as error:
+            return Case(self.name, self.chat, None, error.what)
+
+
+def compare(prompt: str = "", **lists_and_settings: Any) -> Comparison:
+    """Ask once per entry of the one list that is given, and return all replies side by side.
+
+    The list is one of models, efforts, prompts, temperatures or seeds; all else are settings of `Chat`, the same for
+    all. A case that fails says why and does not end the others. Raises LabError when not exactly one list with two
+    entries or more is given.
+    """
+    return Comparison(tuple(asked.done() for asked in ways(prompt, **lists_and_settings)))
+
+
+def ways(
     prompt: str = "",
     *,
     models: Sequence[str] = (),
@@ -73,28 +99,22 @@ def compare(
     seeds: Sequence[int] = (),
     lab: Connection | None = None,
     **settings: Any,
-) -> Comparison:
-    """Ask once per entry of the one list that is given, and return all replies side by side.
-
-    `settings` are those of `Chat`, the same for all. A case that fails says why and does not end the others. Raises
-    LabError when not exactly one list with two entries or more is given.
-    """
-    lists = {"model": models, "effort": efforts, "prompt": prompts, "temperature": temperatures, "seed": seeds}
+) -> list[Asked]:
+    """Return the ways of asking that `compare` takes, each with a conversation of its own."""
+    lists: dict[str, Sequence[Any]] = {
+        "model": models,
+        "effort": efforts,
+        "prompt": prompts,
+        "temperature": temperatures,
+        "seed": seeds,
+    }
     given = {name: list(entries) for name, entries in lists.items() if entries}
     if len(given) != 1 or len(next(iter(given.values()))) < 2:
         raise LabError(text("chat.nothing_to_compare"), text("chat.nothing_to_compare_next"))
     name, entries = next(iter(given.items()))
-    return Comparison(tuple(_case(name, entry, prompt, lab, settings) for entry in entries))
-
-
-def _case(name: str, entry: Any, prompt: str, lab: Connection | None, settings: dict[str, Any]) -> Case:
-    question = entry if name == "prompt" else prompt
-    chat = Chat(lab=lab, **({**settings, name: entry} if name != "prompt" else settings))
-    label = question if name == "prompt" else f"{name} {entry}"
-    try:
-        return Case(label, chat, chat.ask(question))
-    except LabError as error:
-        return Case(label, chat, None, error.what)
+    if name == "prompt":
+        return [Asked(entry, Chat(lab=lab, **settings), entry) for entry in entries]
+    return [Asked(f"{name} {entry}", Chat(lab=lab, **{**settings, name: entry}), prompt) for entry in entries]
 
 
 def _titles() -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_lab.chat import answer_format, transcript
-from gptoss_lab.chat.events import Event
-from gptoss_lab.chat.generation import Generation, Plan
+from gptoss_lab.chat.events import Event, Started
+from gptoss_lab.chat.generation import Generation, Lines, Plan
 from gptoss_lab.chat.history import History, Node
 from gptoss_lab.chat.message import Call, Message, Metrics, Reply
+from gptoss_lab.chat.openai_lab import OpenAIConnection
 from gptoss_lab.chat.tools import Tool, tool
 from gptoss_lab.connect import Connection, connect
 from gptoss_lab.errors import LabError
@@ -71,6 +72,7 @@ class Chat:
         self.approve, self.most_steps = approve, most_steps
         self.history = History()
         self._generation: Generation | None = None
+        self._watchers: list[Callable[[Event], object]] = []
         self._capabilities: dict[str, tuple[str, ...]] = {}
         self._letters_per_token = 3.5  # a first guess; each answer's counter corrects it
 
@@ -102,6 +104,11 @@ class Chat:
         self._must_be_free()
         self.history.back_to(self._turn(turn).parent)
         return self.stream(question, watch)
+
+    def watch(self, callback: Callable[[Event], object]) -> Callable[[], None]:
+        """Call `callback` with every event of every answer, from its thread; return a function that ends this."""
+        self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback) if callback in self._watchers else None
 
     def stop(self) -> None:
         """End the answer that is being made; what has come is kept."""
@@ -164,19 +171,31 @@ class Chat:
         settings, before = self.settings, self.messages
         asked_at = max(at for at, one in enumerate(before) if one.role == "user")
 
-        def open_stream(turn: list[Message]) -> LineStream:
-            return LineStream(self.lab, "/api/chat", self.body([*before, *turn], settings, asked_at))
+        def open_stream(turn: list[Message]) -> Lines:
+            body = self.body([*before, *turn], settings, asked_at)
+            return (
+                self.lab.lines(body)
+                if isinstance(self.lab, OpenAIConnection)
+                else LineStream(self.lab, "/api/chat", body)
+            )
 
         def keep(message: Message, metrics: Metrics | None) -> None:
             self.history.add(message, metrics)
             if metrics and metrics.prompt_tokens:
                 self._learn_from(metrics.prompt_tokens)
 
+        watchers = (*self._watchers, *([watch] if watch else []))
+
+        def tell(event: Event) -> None:
+            for watcher in watchers:
+                watcher(event)
+
         plan = Plan(
             open_stream, self._look, keep, self.tools, self.approve, self.most_steps, settings.format,
             int(settings.options.get("num_ctx") or 0), self.estimate(), self.lab.host, settings.model,
         )  # fmt: skip
-        self._generation = Generation(plan).start(watch)
+        tell(Started(before[asked_at].content))
+        self._generation = Generation(plan).start(tell)
         return self._generation
 
     def body(self, messages: Sequence[Message], settings: Settings | None = None, asked_at: int = -1) -> dict[str, Any]:

@@ -8,6 +8,13 @@ from gptoss_lab.setup.trouble import Trouble
 
 
 @dataclass(frozen=True)
+class Started:
+    """A question has been asked."""
+
+    question: str
+
+
+@dataclass(frozen=True)
 class Waiting:
     """Nothing has come yet; `status` says in words what the server is doing."""
 
@@ -90,4 +97,4 @@ class Failed:
     trouble: Trouble
 
 
-Event = Waiting | Thinking | Content | ToolCall | Approval | ToolResult | Notice | Done | Failed
+Event = Started | Waiting | Thinking | Content | ToolCall | Approval | ToolResult | Notice | Done | Failed

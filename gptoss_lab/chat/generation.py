@@ -80,7 +80,7 @@ class Generation:
 
     @property
     def running(self) -> bool:
-        return self._worker.is_alive()
+        return self._end is None
 
     def __iter__(self) -> Iterator[Event]:
         """Yield events until the answer has ended; whoever lets an approval pass is asked in the terminal."""

@@ -24,6 +24,7 @@ from gptoss_lab.chat.events import (
     Event,
     Failed,
     Notice,
+    Started,
     Thinking,
     ToolCall,
     ToolResult,
@@ -57,15 +58,16 @@ class ChatPanel(anywidget.AnyWidget):
         super().__init__(words=area_texts(language(), "panel")["words"], twin=f"t{next(_numbers)}{int(time.time())}")
         self.state = self._drawn(running=False)
         self.on_msg(self._told)
+        self.chat.watch(self.hear)
         _answer_in_a_subshell(self)
 
     # --- from the browser ---------------------------------------------------------------------------------------------
 
     def _told(self, _: Any, wish: dict[str, Any], __: Any) -> None:
-        acts: dict[str, Callable[[dict[str, Any]], None]] = {
-            "ask": lambda told: self._begin(lambda: self.chat.stream(told["text"], self.hear)),
-            "again": lambda told: self._begin(lambda: self.chat.regenerate(self.hear)),
-            "edit": lambda told: self._begin(lambda: self.chat.edit(told["text"], told["turn"], self.hear)),
+        acts: dict[str, Callable[[dict[str, Any]], object]] = {
+            "ask": lambda told: self.chat.stream(told["text"]),
+            "again": lambda told: self.chat.regenerate(),
+            "edit": lambda told: self.chat.edit(told["text"], told["turn"]),
             "stop": lambda told: self.chat.stop(),
             "undo": lambda told: self._change(self.chat.undo),
             "go": lambda told: self._change(lambda: self._go(told["node"], told["version"])),
@@ -83,11 +85,6 @@ class ChatPanel(anywidget.AnyWidget):
             act(wish)
         except (LabError, KeyError, TypeError, ValueError) as error:
             self._show(str(error))
-
-    def _begin(self, begin: Callable[[], object]) -> None:
-        self._problem = ""
-        self._stream.clear()
-        begin()
 
     def _change(self, change: Callable[[], object]) -> None:
         change()
@@ -136,7 +133,11 @@ class ChatPanel(anywidget.AnyWidget):
             self._stream.add("thinking" if isinstance(event, Thinking) else "content", event.text)
             return
         self._stream.flush()
-        if isinstance(event, Waiting):
+        if isinstance(event, Started):
+            self._problem = ""
+            self._stream.clear()
+            self.state = self._drawn(running=True)
+        elif isinstance(event, Waiting):
             self.send({"k": "w", "s": f"{event.status} · {event.seconds:.0f} s"})
         elif isinstance(event, ToolCall):
             self.send({"k": "call", "call": {"name": event.call.name, "arguments": dict(event.call.arguments)}})
