@@ -18,15 +18,11 @@ if TYPE_CHECKING:
     import httpx
 
 
-class LineStream:
-    """The lines of one streaming answer."""
+class Lines:
+    """The lines that a thread puts into a queue, and what ended them."""
 
-    def __init__(self, lab: Connection, path: str, body: Mapping[str, Any]) -> None:
-        self._lab, self._path, self._body = lab, path, body
+    def __init__(self) -> None:
         self._lines: SimpleQueue[Mapping[str, Any] | Exception] = SimpleQueue()
-        self._socket: socket.socket | None = None
-        self._closed = False
-        threading.Thread(target=self._read, name=f"stream {path}", daemon=True).start()
 
     def next(self, wait_s: float) -> Mapping[str, Any] | None:
         """Return the next line, or None when none comes in time.
@@ -40,6 +36,17 @@ class LineStream:
         if isinstance(line, Exception):
             raise line
         return line
+
+
+class LineStream(Lines):
+    """The lines of one streaming answer of Ollama's API."""
+
+    def __init__(self, lab: Connection, path: str, body: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._lab, self._path, self._body = lab, path, body
+        self._socket: socket.socket | None = None
+        self._closed = False
+        threading.Thread(target=self._read, name=f"stream {path}", daemon=True).start()
 
     def close(self) -> None:
         """Leave the server, which notices at once."""

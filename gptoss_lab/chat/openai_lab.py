@@ -8,12 +8,12 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
 from gptoss_lab.connect import Connection
 from gptoss_lab.errors import LabError
+from gptoss_lab.stream import Lines
 from gptoss_lab.text import text
 
 _THINKING = ("reasoning", "reasoning_content", "thinking")  # the name differs from server to server
@@ -107,25 +107,15 @@ def _name_and_arguments(call: Mapping[str, Any]) -> tuple[str, Any]:
     return call["function"]["name"], call["function"]["arguments"]
 
 
-class OpenAILines:
+class OpenAILines(Lines):
     """A stream of chunks, told as the lines of Ollama's stream."""
 
     def __init__(self, client: Any, sent: Mapping[str, Any]) -> None:
+        super().__init__()
         self._client, self._sent = client, sent
-        self._lines: SimpleQueue[Mapping[str, Any] | Exception] = SimpleQueue()
         self._stream: Any = None
         self._closed = False
         threading.Thread(target=self._read, name="openai stream", daemon=True).start()
-
-    def next(self, wait_s: float) -> Any:
-        """Return the next line, or None when none comes in time; raises what ended the stream."""
-        try:
-            line = self._lines.get(timeout=wait_s)
-        except Empty:
-            return None
-        if isinstance(line, Exception):
-            raise line
-        return line
 
     def close(self) -> None:
         """Leave the server."""
