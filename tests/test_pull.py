@@ -353,9 +353,9 @@ def test_a_practice_server_of_its_own_can_be_left_and_may_die(lab_home: Path, re
     assert registry.resent_share() <= 0.05
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_mistake_of_this_program_ends_the_wait(lab: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pull, "_trouble", lambda *_: 1 / 0)
+    monkeypatch.setattr(threading, "excepthook", lambda *_: None)
     with pytest.raises(LabError, match="failed"):
         pull("a bad name", lab).wait(LIMIT_S)
 
