@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from gptoss_lab.chat import Reply
+from gptoss_lab.chat.generation import Generation
 from gptoss_lab.errors import LabError
 from gptoss_lab.learn import check, checks, hint, progress, quiz, records
 from gptoss_lab.learn.course import COURSE
@@ -36,6 +38,14 @@ def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 USER, ASSISTANT = {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
 REPLY = {"message": {"content": "a"}, "done": True, "done_reason": "stop"}
 STREAM = (one for one in ())
+GENERATION = Generation.__new__(Generation)
+
+
+def conversation(loaded: int | None, now: int) -> SimpleNamespace:
+    """Return what the rule looks at in a conversation."""
+    return SimpleNamespace(loaded_messages=loaded, history=SimpleNamespace(nodes=range(now)))
+
+
 ANSWERS: list[tuple[str, Any, str]] = [
     ("first_question", "A token is …", ""),
     ("first_question", STREAM, "stream"),
@@ -115,6 +125,29 @@ ANSWERS: list[tuple[str, Any, str]] = [
     ("trouble_code", SimpleNamespace(code="x"), "trouble"),
     ("trouble_code", ValueError("x"), "error"),
     ("trouble_code", "no_server", "other"),
+    ("pressed_twice", [USER, ASSISTANT] * 2, ""),
+    ("pressed_twice", "Why?", "not_a_list"),
+    ("pressed_twice", [USER, ASSISTANT], "one_question"),
+    ("pressed_twice", [USER, ASSISTANT] * 3, "more"),
+    ("pressed_twice", [USER, USER, ASSISTANT, ASSISTANT], "order"),
+    ("pressed_twice", [USER, ASSISTANT, USER | {"content": " "}, ASSISTANT], "empty"),
+    ("joined_events", "Prefill is …", ""),
+    ("joined_events", GENERATION, "generation"),
+    ("joined_events", Reply("Prefill is …"), "reply"),
+    ("joined_events", ["Pre", "fill"], "events"),
+    ("joined_events", 3, "not_text"),
+    ("joined_events", "", "empty"),
+    ("three_versions", ["a", "b", "c"], ""),
+    ("three_versions", GENERATION, "generation"),
+    ("three_versions", Reply("a"), "reply"),
+    ("three_versions", ("a", "b", "c"), "not_a_list"),
+    ("three_versions", ["a", "b"], "too_few"),
+    ("loaded_chat", conversation(loaded=2, now=4), ""),
+    ("loaded_chat", Path("chat.json"), "path"),
+    ("loaded_chat", Reply("a"), "reply"),
+    ("loaded_chat", "a", "not_a_chat"),
+    ("loaded_chat", conversation(loaded=2, now=2), "not_asked"),
+    ("loaded_chat", conversation(loaded=None, now=4), "original"),
 ]
 
 

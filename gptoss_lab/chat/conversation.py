@@ -71,6 +71,7 @@ class Chat:
         self.tools = {one.name: one for one in map(tool, tools)}
         self.approve, self.most_steps = approve, most_steps
         self.history = History()
+        self.loaded_messages: int | None = None  # how many were read from a file; None for a new conversation
         self._generation: Generation | None = None
         self._watchers: list[Callable[[Event], object]] = []
         self._capabilities: dict[str, tuple[str, ...]] = {}
@@ -269,7 +270,7 @@ class Chat:
         """
         settings, history = transcript.load(Path(path))
         chat = cls(lab=lab, **more)
-        chat.settings, chat.history = replace(settings, format=settings.format), history
+        chat.settings, chat.history, chat.loaded_messages = settings, history, len(history.nodes)
         return chat
 
     def to_markdown(self) -> str:

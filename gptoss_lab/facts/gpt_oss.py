@@ -14,6 +14,8 @@ FACTS = {
     "weights_120b": Fact(116.83, "billion", _CARD, _READ, "maker"),
     "active_20b": Fact(3.61, "billion", _CARD, _READ, "maker", "4 of 32 experts per token"),
     "active_120b": Fact(5.13, "billion", _CARD, _READ, "maker", "4 of 128 experts per token"),
+    "temperature": Fact(1.0, "", _REPOSITORY, _READ, "maker", "recommended for sampling"),
+    "top_p": Fact(1.0, "", _REPOSITORY, _READ, "maker", "recommended; 1 leaves no token out"),
     "context": Fact(131_072, "tokens", _REPOSITORY, _READ, "maker", "4,096 stretched 32 times by YaRN"),
     "vocabulary": Fact(201_088, "entries", _REPOSITORY, _READ, "maker", "o200k_harmony"),
     "download_20b": Fact(13.8, "GB", _LIBRARY, _READ, "maker", "13,793,441,244 bytes; the page rounds to 14 GB"),

@@ -21,4 +21,9 @@ COURSE = (
         ("install_ollama",),
     ),
     Lesson("06_first_chat", ("raw_answer", "whole_history", "speed", "cut_off"), ("first_chat",)),
+    Lesson(
+        "07_chat_with_widgets",
+        ("pressed_twice", "joined_events", "three_versions", "loaded_chat"),
+        ("chat_with_widgets",),
+    ),
 )

@@ -7,11 +7,13 @@ value it did not expect; `gptoss_lab.learn.checks` turns that into a sentence. I
 import re
 from collections.abc import Callable, Mapping
 from inspect import isgenerator
+from pathlib import PurePath
 from typing import Any
 
 from gptoss_lab.facts.files import FILES
 
 HISTORY = ["user", "assistant", "user"]
+_ONE_TURN = ["user", "assistant"]
 
 
 def first_question(value: Any) -> str:
@@ -157,6 +159,53 @@ def trouble_code(value: Any) -> str:
     return "" if value == "model_missing" else "other"
 
 
+def pressed_twice(value: Any) -> str:
+    """The messages of two questions and two answers."""
+    if not isinstance(value, list) or not all(isinstance(message, Mapping) for message in value):
+        return "not_a_list"
+    if len(value) != 2 * len(_ONE_TURN):
+        return "one_question" if len(value) == len(_ONE_TURN) else "more"
+    if [message.get("role") for message in value] != 2 * _ONE_TURN:
+        return "order"
+    return "" if all(str(message.get("content") or "").strip() for message in value) else "empty"
+
+
+def joined_events(value: Any) -> str:
+    """The text of an answer, joined from the events of its stream."""
+    if isinstance(value, str):
+        return "" if value.strip() else "empty"
+    if isinstance(value, (list, tuple)) and value:
+        return "events"
+    return _of_a_chat(value) or "not_text"
+
+
+def three_versions(value: Any) -> str:
+    """At least three versions of a question."""
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        return _of_a_chat(value) or "not_a_list"
+    return "" if len(value) >= 3 else "too_few"
+
+
+def loaded_chat(value: Any) -> str:
+    """A conversation that was read from a file and asked one more question."""
+    if isinstance(value, PurePath):
+        return "path"
+    if not hasattr(value, "loaded_messages"):
+        return "reply" if _of_a_chat(value) == "reply" else "not_a_chat"
+    if value.loaded_messages is None:
+        return "original"
+    return "" if len(value.history.nodes) > value.loaded_messages else "not_asked"
+
+
+def _of_a_chat(value: Any) -> str:
+    """Return what a value of `gptoss_lab.chat` is that is no text: "generation", "reply", or ""."""
+    from gptoss_lab.chat import Reply
+    from gptoss_lab.chat.generation import Generation
+
+    kinds = {Generation: "generation", Reply: "reply"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), "")
+
+
 def _cache_gib() -> float:
     file = FILES["gpt-oss:20b", "bf16"]
     return file.full_layers * file.kv_width * 2 * 32_768 / 2**30
@@ -176,5 +225,6 @@ _ALL = (
     first_question, two_texts, raw_answer, whole_history, speed, cut_off,
     free_memory, kv_cache, memory_need, top_speed,
     server_version, size_in_gib, diagnosis_code, trouble_code,
+    pressed_twice, joined_events, three_versions, loaded_chat,
 )  # fmt: skip
 RULES: dict[str, Callable[[Any], str]] = {rule.__name__: rule for rule in _ALL}
