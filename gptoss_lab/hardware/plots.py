@@ -4,7 +4,11 @@ A picture has a twin in words, for those who hear the page and for tests. Only L
 """
 
 import io
+from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from html import escape
+from math import ceil, floor, log2
 from typing import TYPE_CHECKING, Any
 
 from gptoss_lab.hardware.fit import fit
@@ -32,9 +36,12 @@ class Picture:
         return self.words
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Return the picture for every kind of reader; as HTML, because JupyterLab gives a bare image no words."""
         drawn = io.BytesIO()
         self.figure.savefig(drawn, format="png", dpi=110, transparent=True, bbox_inches="tight")
-        return {"image/png": drawn.getvalue(), "text/plain": self.words}
+        source = f"data:image/png;base64,{b64encode(drawn.getvalue()).decode()}"
+        html = f'<img style="max-width:100%" alt="{escape(self.words)}" src="{source}">'
+        return {"text/html": html, "image/png": drawn.getvalue(), "text/plain": self.words}
 
 
 def need_against_context(machine: Machine, kv_type: str = "f16") -> Picture:
@@ -49,23 +56,25 @@ def need_against_context(machine: Machine, kv_type: str = "f16") -> Picture:
         axes.plot(CONTEXTS, sizes, color=colour, marker=marker, label=f"{model} wants")
     for name, gib, style in _lines(machine):
         axes.axhline(gib, color="#c2557a", linestyle=style, label=f"{name} here: {gib:.0f} GiB free")
-    _dress(axes)
+    _dress(axes, [*(gib for sizes in needs.values() for gib in sizes), *(gib for _, gib, _ in _lines(machine))])
     return Picture(figure, "\n".join(_words(needs, machine)))
 
 
 def _lines(machine: Machine) -> list[tuple[str, float, str]]:
-    vram = sum(gpu.free_gib for gpu in machine.used_gpus)
-    found = [("GPU memory", vram, "--"), ("memory", machine.ram_free_gib or 0.0, ":")]
+    verdict = fit(machine)
+    found = [("GPU memory", verdict.gpu_free_gib, "--"), ("memory", verdict.host_free_gib, ":")]
     return [line for line in found if line[1] > 0]
 
 
-def _dress(axes: "Axes") -> None:
+def _dress(axes: "Axes", shown_gib: Iterable[float]) -> None:
+    """Label the axes and let them hold everything, from a small laptop's memory to a large server's."""
+    powers = [log2(gib) for gib in shown_gib]
+    sizes = [2.0**power for power in range(floor(min(powers)), ceil(max(powers)) + 1)]
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(CONTEXTS, [f"{tokens // 1024}k" for tokens in CONTEXTS])
-    sizes = (4, 8, 16, 32, 64, 128)
-    axes.set_yticks(sizes, [str(size) for size in sizes])
-    axes.set_ylim(4, 160)
+    axes.set_yticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_ylim(sizes[0], sizes[-1] * 1.1)  # a line on the edge would be cut in half
     axes.set_xlabel("context (tokens)", color=_INK)
     axes.set_ylabel("GiB", color=_INK)
     axes.tick_params(colors=_INK, which="both")
