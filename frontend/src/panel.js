@@ -27,6 +27,8 @@ class Panel {
     this.el = el;
     this.words = (key) => model.get("words")[key] ?? key;
     this.live = null;
+    this.follow = true;
+    this.away = true;
     this.build();
     this.onState = () => this.drawState();
     this.onMessage = (message) => this.take(message);
@@ -38,6 +40,7 @@ class Panel {
   close() {
     this.model.off("change:state", this.onState);
     this.model.off("msg:custom", this.onMessage);
+    this.sizes.disconnect();
     cancelAnimationFrame(this.frame);
   }
 
@@ -54,7 +57,10 @@ class Panel {
       ...["low", "medium", "high"].map((level) => make("option", { value: level, textContent: `${w("effort")}: ${w(`effort_${level}`)}` })));
     this.drawer = this.buildDrawer();
     const top = make("div", { className: "gol-top" }, this.label, this.models, this.effort, this.drawer);
-    this.log = make("div", { className: "gol-log", role: "log", tabIndex: 0, "aria-label": w("conversation"), "aria-live": "off" });
+    this.log = make("div", { className: "gol-log", role: "log", tabIndex: 0, "aria-label": w("conversation"), "aria-live": "off",
+      on: { scroll: () => this.scrolled() } });
+    this.sizes = new ResizeObserver(() => this.resized());
+    this.sizes.observe(this.log);
     this.chips = make("div", { className: "gol-chips" });
     this.status = make("div", { className: "gol-status", role: "status" });
     this.announce = make("div", { className: "gol-hidden", "aria-live": "polite" });
@@ -162,10 +168,9 @@ class Panel {
     this.fields.system.value = settings.system;
     for (const name of ["temperature", "top_p", "seed", "num_ctx"]) this.fields[name].value = settings.options[name] ?? "";
     if (!state.running) {
-      const pinned = this.pinned;
       this.live = null;
       this.log.replaceChildren(...state.messages.map((message) => this.drawMessage(message)));
-      if (pinned) this.scroll(true);
+      this.scroll();
       this.status.textContent = state.problem;
       clearTimeout(this.second);
     } else if (!this.live) {
@@ -329,7 +334,6 @@ class Panel {
     const live = this.live;
     if (!live) return;
     live.dirty = false;
-    const pinned = this.pinned;
     const { thinking, content } = live.text;
     if (thinking) {
       live.thinking.box.hidden = false;
@@ -338,7 +342,7 @@ class Panel {
       else if (!live.folded) { live.folded = true; live.thinking.box.open = false; }
     }
     live.growing.show(content);
-    if (pinned) this.scroll(true);
+    this.scroll();
   }
 
   end(message) {
@@ -365,10 +369,22 @@ class Panel {
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
 
-  get pinned() { return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < PINNED_PX; }
+  // --- the newest line stays in view, until somebody scrolls up -------------------------------------------------------
 
   scroll(force = false) {
-    if (force || this.pinned) this.log.scrollTop = this.log.scrollHeight;
+    this.follow ||= force;
+    if (this.follow) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  scrolled() {
+    if (!this.away) this.follow = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < PINNED_PX;
+  }
+
+  /** JupyterLab takes cells that are out of sight off the page, and the place in a text is lost with that. */
+  resized() {
+    const away = this.log.clientHeight === 0;
+    if (!away) this.scroll();
+    this.away = away;
   }
 }
 

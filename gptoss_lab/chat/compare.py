@@ -43,19 +43,24 @@ class Comparison:
 
     cases: tuple[Case, ...]
 
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Return titles and rows, without the columns that nobody fills."""
+        titles, rows = tuple(text(f"chat.column_{name}") for name in _COLUMNS), [case.row for case in self.cases]
+        filled = [at for at in range(len(titles)) if any(row[at] for row in rows)]
+        return [tuple(row[at] for at in filled) for row in (titles, *rows)]
+
     def __repr__(self) -> str:
-        rows = [_titles(), *(case.row for case in self.cases)]
-        wide = [max(len(row[at]) for row in rows) for at in range(len(_COLUMNS))]
+        rows = self._rows()
+        wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows
         )
 
     def _repr_html_(self) -> str:
         style = 'style="text-align:left;padding-right:1.2em"'
-        head = "".join(f"<th {style}>{escape(title)}</th>" for title in _titles())
-        rows = "".join(
-            "<tr>" + "".join(f"<td {style}>{escape(cell)}</td>" for cell in case.row) + "</tr>" for case in self.cases
-        )
+        titles, *cases = self._rows()
+        head = "".join(f"<th {style}>{escape(title)}</th>" for title in titles)
+        rows = "".join("<tr>" + "".join(f"<td {style}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cases)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
     def to_markdown(self) -> str:
@@ -115,7 +120,3 @@ def ways(
     if name == "prompt":
         return [Asked(entry, Chat(lab=lab, **settings), entry) for entry in entries]
     return [Asked(f"{name} {entry}", Chat(lab=lab, **{**settings, name: entry}), prompt) for entry in entries]
-
-
-def _titles() -> tuple[str, ...]:
-    return tuple(text(f"chat.column_{name}") for name in _COLUMNS)

@@ -276,3 +276,35 @@ def test_it_fits_a_narrow_window(page: Page) -> None:
     finish(page, f"{long_word}\n\n```python\n{long_word}\n```")
     assert page.evaluate("document.documentElement.scrollWidth") <= 330
     page.set_viewport_size({"width": 900, "height": 900})
+
+
+# --- the place in a long talk -----------------------------------------------------------------------------------------
+
+
+def at_the_end(page: Page) -> bool:
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    script = "(log) => log.scrollHeight - log.scrollTop - log.clientHeight < 40"
+    return bool(page.locator(".gol-log").evaluate(script))
+
+
+def test_the_newest_answer_is_in_view_also_after_a_time_off_the_page(page: Page) -> None:
+    finish(page, "long\n\n" * 60)
+    assert at_the_end(page)
+    page.evaluate("window.panelAway = document.querySelector('.gol-panel'); panelAway.remove()")
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    finish(page, "longer\n\n" * 90)
+    page.evaluate("document.getElementById('here').append(panelAway)")
+    assert at_the_end(page)
+
+
+def test_whoever_scrolls_up_is_left_where_they_read(page: Page) -> None:
+    finish(page, "long\n\n" * 60)
+    assert at_the_end(page)
+    page.locator(".gol-log").evaluate("(log) => { log.scrollTop = 0; }")
+    assert not at_the_end(page)
+    begin(page)
+    assert at_the_end(page), "an own question brings one back"
+    page.locator(".gol-log").evaluate("(log) => { log.scrollTop = 0; }")
+    assert not at_the_end(page)
+    page.evaluate("(text) => tell({k: 'd', n: 0, c: 'content', s: text})", "new\n\n" * 40)
+    assert not at_the_end(page)
