@@ -30,16 +30,6 @@ def slow(self, message, line):
 generation.Generation._taken = slow"""  # a model so small is done before anybody can press a button
 
 
-def write(lab: Lab, *cells: str) -> str:
-    """Write a notebook of such cells and return its address."""
-    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    plain = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
-    made = [{**plain, "id": f"c{at}", "source": source} for at, source in enumerate(cells)]
-    notebook = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    (lab.folder / "notebooks" / "en" / "chat.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    return lab.url.replace("00_start_here", "chat")
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with course(tmp_path_factory.mktemp("chat in lab"), "en") as lab:
@@ -48,7 +38,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def page(lab: Lab) -> Iterator[Page]:
-    with browser_page(write(lab, SETUP, SLOW, BUSY, "print(chat.messages[-1].stopped)")) as page:
+    with browser_page(lab.write("chat", SETUP, SLOW, BUSY, "print(chat.messages[-1].stopped)")) as page:
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         page.locator(".jp-Cell").first.click()
