@@ -1,16 +1,22 @@
 """The panel's Python side: wishes from the browser, what goes out, and that panel and conversation are one."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from html import escape, unescape
 from typing import Any
 
 import pytest
 
 from gptoss_lab import Chat
 from gptoss_lab.chat import Message
+from gptoss_lab.chat.events import Approval, Content, Failed, Started
+from gptoss_lab.chat.message import Call
 from gptoss_lab.connect import Connection, connect
-from gptoss_lab.text import LANGUAGES, area_texts
-from gptoss_lab.ui.chat_panel import ChatPanel, _Stream, transcript_html
+from gptoss_lab.setup.trouble import Trouble
+from gptoss_lab.text import LANGUAGES, area_texts, text
+from gptoss_lab.ui.chat_panel import ChatPanel, _Stream
+from gptoss_lab.ui.plain_panel import PlainPanel
+from gptoss_lab.ui.transcript import transcript_html
 
 TOKEN = "What is a token?"
 
@@ -148,3 +154,61 @@ def test_every_word_of_the_front_end_is_there(lang: str) -> None:
     source += (Path(__file__).parent.parent / "frontend" / "src" / "markdown.js").read_text(encoding="utf-8")
     used = set(re.findall(r'(?:words|\bw|small)\("(\w+)"', source))
     assert used and used <= set(area_texts(lang, "panel")["words"])
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end and not true():
+        time.sleep(0.01)
+    assert true()
+
+
+@pytest.fixture
+def plain(lab: Connection, monkeypatch: pytest.MonkeyPatch) -> PlainPanel:
+    monkeypatch.setenv("GPTOSS_LAB_LANG", "en")
+    monkeypatch.setattr("gptoss_lab.ui.panel.find_spec", lambda name: None)
+    panel = Chat(lab=lab, tools=[look_up]).panel()
+    assert isinstance(panel, PlainPanel)
+    return panel
+
+
+def look_up(word: str) -> str:
+    """Look a word up.
+
+    Args:
+        word: the word
+    """
+    return word
+
+
+def test_without_anywidget_there_is_a_plain_panel(plain: PlainPanel) -> None:
+    assert "anywidget" in plain.children[-1].value and plain.stop_button.disabled
+    plain.effort.value = "medium"
+    plain.box.value = TOKEN
+    plain.send_button.click()
+    until(lambda: len(plain.chat.messages) == 2 and plain.stop_button.disabled)
+    answer = plain.chat.messages[-1]
+    assert answer.thinking and plain.box.value == ""
+    assert all(escape(said) in plain.shown.value for said in (TOKEN, answer.content, answer.thinking))
+
+
+def test_the_plain_panel_keeps_a_question_that_cannot_be_asked(plain: PlainPanel) -> None:
+    plain.box.value = "  "
+    plain.send_button.click()
+    assert plain.box.value == "  " and text("chat.empty") in unescape(plain.shown.value)
+
+
+def test_the_plain_panel_escapes_asks_and_stops(plain: PlainPanel) -> None:
+    plain.hear(Started("hi"))
+    assert not plain.stop_button.disabled
+    plain._drawn_s = 0
+    plain.hear(Content("<script>alert(1)</script>"))
+    assert "<script" not in plain.shown.value and "&lt;script" in plain.shown.value
+    asked = Approval(Call("look_up", {"word": "<b>"}))
+    plain.hear(asked)
+    question, _, deny = plain.approval.children
+    assert "look_up" in question.value and "<b>" not in question.value
+    deny.click()
+    assert asked.wait(1) is False
+    plain.hear(Failed(Trouble("tool_limit", "too many", "", "ask again")))
+    assert "too many" in plain.shown.value and plain.stop_button.disabled and not plain.approval.children

@@ -283,7 +283,7 @@ class Chat:
 
     def panel(self) -> Any:
         """Return a panel of this conversation for a notebook; the widgets know this module, and not it them."""
-        return import_module("gptoss_lab.ui.chat_panel").panel(self)
+        return import_module("gptoss_lab.ui.panel").panel(self)
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()

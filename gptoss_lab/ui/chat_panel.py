@@ -1,4 +1,4 @@
-"""`panel`: the chat in a notebook. The conversation is a `Chat`; this sends what happens to the browser and back.
+"""`ChatPanel`: the chat in a notebook. The conversation is a `Chat`; this sends what happens to the browser and back.
 
 Pieces of an answer go out in batches, each with the place at which it begins, so that a lost one is noticed and asked
 for again. The whole conversation goes out when a turn ends. Drawing is the front end's business (frontend/src).
@@ -9,7 +9,6 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -33,6 +32,7 @@ from gptoss_lab.chat.events import (
 from gptoss_lab.errors import LabError
 from gptoss_lab.setup.trouble import explain
 from gptoss_lab.text import area_texts, language, text
+from gptoss_lab.ui.transcript import transcript_html
 
 _STATIC = files("gptoss_lab.ui") / "static"
 _BATCH_S, _BATCH_LETTERS = 0.04, 256
@@ -290,22 +290,3 @@ def _answer_in_a_subshell(widget: ChatPanel) -> None:
     comm: Any = getattr(widget, "comm", None)
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda data, default=None: default
-
-
-def transcript_html(messages: list[Message]) -> str:
-    """Return a conversation as plain HTML for places without widgets: escaped, without scripts."""
-    names = {"user": "you", "assistant": "model", "tool": "tool"}
-    parts = []
-    for message in messages:
-        thinking = (
-            f"<details><summary>{escape(text('chat.thinking'))}</summary><p>{escape(message.thinking)}</p></details>"
-        )
-        name = escape(text(f"chat.{names[message.role]}"))
-        content = escape(message.content).replace("\n", "<br>")
-        parts.append(f"<p><b>{name}</b></p>{thinking if message.thinking else ''}<p>{content}</p>")
-    return f"<div>{''.join(parts)}</div>"
-
-
-def panel(chat: Chat | None = None, **settings: Any) -> ChatPanel:
-    """Return the panel of a conversation; without one, of a new one with `settings` as `Chat` takes them."""
-    return ChatPanel(chat or Chat(**settings))
