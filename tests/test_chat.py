@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from gptoss_lab import Chat, LabError, compare, compare_panel, openai_lab
 from gptoss_lab.chat import Call, Message, Metrics, tool
+from gptoss_lab.chat.conversation import EFFORTS
 from gptoss_lab.chat.events import Approval, Content, Done, Failed, Notice, Thinking, ToolCall, ToolResult, Waiting
 from gptoss_lab.chat.history import History
 from gptoss_lab.chat.openai_lab import request
@@ -401,6 +402,24 @@ def test_two_hundred_histories_survive_saving(tmp_path: Path, lab: Connection) -
         assert (again.settings, again.messages) == (chat.settings, chat.messages)
         assert again.history.nodes == chat.history.nodes and again.history.head == chat.history.head
         assert again.to_python() == chat.to_python()
+
+
+def test_the_code_of_two_hundred_histories_asks_their_questions(
+    lab: Connection, monkeypatch: pytest.MonkeyPatch, practice_url: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Chat, "ask", lambda self, question: asked.append(question))
+    monkeypatch.setenv("GPTOSS_LAB_SERVER", practice_url)
+    dice = random.Random(4)
+    for number in range(200):
+        options = {"seed": number, "temperature": dice.random(), "stop": ["\n", '"']}
+        chat = Chat(lab=lab, system=dice.choice(["", 'Say "yes".\n']), effort=dice.choice(EFFORTS), **options)
+        chat.history = random_history(dice)
+        asked.clear()
+        names: dict[str, Any] = {}
+        exec(chat.to_python(), names)
+        assert names["chat"].settings == chat.settings
+        assert asked == [one.content for one in chat.messages if one.role == "user"]
 
 
 def test_the_exported_code_asks_the_same(lab: Connection, practice_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,8 @@ class Generation:
         if self._end is None:
             for _ in self:
                 pass
+        if threading.current_thread() is not self._worker:
+            self._worker.join()  # all who watch have heard the end
         if isinstance(self._end, Done):
             return self._end.reply
         found = self._end.trouble if self._end else trouble("unknown")
