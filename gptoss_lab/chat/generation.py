@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from gptoss_lab.chat import answer_format
@@ -56,6 +56,11 @@ class Plan:
     host: str
     model: str
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody may have to allow a tool."""
+        return bool(self.tools) and self.approve == "ask"
+
 
 class Generation:
     """A handle on an answer: iterate over its events, `wait()` for its reply, or `stop()` it."""
@@ -85,7 +90,13 @@ class Generation:
     def __iter__(self) -> Iterator[Event]:
         """Yield events until the answer has ended; whoever lets an approval pass is asked in the terminal."""
         while True:
-            event = self._events.get()
+            alive = self._worker.is_alive()
+            try:
+                event = self._events.get(timeout=_TICK_S)  # Windows interrupts nobody who waits without a limit
+            except Empty:
+                if alive:
+                    continue
+                return
             yield event
             if isinstance(event, Approval) and not event.decided:
                 event.decide(_asked(event.call))
@@ -93,12 +104,19 @@ class Generation:
                 return
 
     def wait(self) -> Reply:
-        """Wait for the end and return the reply, also of an answer that was stopped; raises LabError when it failed."""
-        if self._end is None:
-            for _ in self:
-                pass
-        if threading.current_thread() is not self._worker:
-            self._worker.join()  # all who watch have heard the end
+        """Wait until all have heard the end and return the reply, also of an answer that was stopped.
+
+        Raises LabError when the answer failed. An interrupt, such as Ctrl-C, stops the answer.
+        """
+        try:
+            if self._plan.asks:
+                for _ in self:
+                    pass
+            while self._worker.is_alive() and threading.current_thread() is not self._worker:
+                self._worker.join(_TICK_S)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
         if isinstance(self._end, Done):
             return self._end.reply
         found = self._end.trouble if self._end else trouble("unknown")

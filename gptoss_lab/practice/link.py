@@ -40,7 +40,7 @@ def http_client(host: str) -> httpx.Client:
 
 class _Transport(httpx.HTTPTransport):
     def __init__(self) -> None:
-        super().__init__(trust_env=False)
+        super().__init__(trust_env=False, verify=False)  # loopback only: no certificates to read
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if not _at_living(request):
@@ -56,7 +56,7 @@ class _Transport(httpx.HTTPTransport):
 
 class _AsyncTransport(httpx.AsyncHTTPTransport):
     def __init__(self) -> None:
-        super().__init__(trust_env=False)
+        super().__init__(trust_env=False, verify=False)  # loopback only: no certificates to read
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not _at_living(request):
