@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import pytest
 from pydantic import BaseModel
 
 from gptoss_lab import Chat, LabError, compare, compare_panel, openai_lab
-from gptoss_lab.chat import Call, Message, Metrics, tool
+from gptoss_lab.chat import Call, Message, Metrics, Settings, tool
 from gptoss_lab.chat.conversation import EFFORTS
 from gptoss_lab.chat.events import Approval, Content, Done, Failed, Notice, Thinking, ToolCall, ToolResult, Waiting
 from gptoss_lab.chat.history import History
@@ -389,8 +390,16 @@ def random_history(dice: random.Random) -> History:
             role, dice.choice(words), dice.choice(words) if role == "assistant" else "",
             calls if role == "assistant" else (), "f" if role == "tool" else "", dice.random() < 0.1,
         )  # fmt: skip
-        history.add(message, Metrics(tokens=dice.randrange(99), load_s=dice.random()) if dice.random() < 0.5 else None)
+        cost = Metrics(tokens=dice.randrange(99), load_s=dice.random()) if dice.random() < 0.5 else None
+        history.add(message, cost, random_settings(dice) if role == "assistant" else None)
     return history
+
+
+def random_settings(dice: random.Random) -> Settings:
+    """Return settings as learners change them between two questions."""
+    options = {"seed": dice.randrange(9), "temperature": dice.random(), "stop": ["\n", '"']}
+    kept = {name: options[name] for name in dice.sample(list(options), dice.randrange(4))}
+    return Settings(dice.choice(("a:1b", MODEL)), dice.choice(["", 'Say "yes".\n']), dice.choice(EFFORTS), kept)
 
 
 def test_two_hundred_histories_survive_saving(tmp_path: Path, lab: Connection) -> None:
@@ -407,19 +416,21 @@ def test_two_hundred_histories_survive_saving(tmp_path: Path, lab: Connection) -
 def test_the_code_of_two_hundred_histories_asks_their_questions(
     lab: Connection, monkeypatch: pytest.MonkeyPatch, practice_url: str
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(Chat, "ask", lambda self, question: asked.append(question))
+    asked: list[tuple[str, Settings]] = []
+    monkeypatch.setattr(Chat, "ask", lambda self, question: asked.append((question, self.settings)))
     monkeypatch.setenv("GPTOSS_LAB_SERVER", practice_url)
     dice = random.Random(4)
-    for number in range(200):
-        options = {"seed": number, "temperature": dice.random(), "stop": ["\n", '"']}
-        chat = Chat(lab=lab, system=dice.choice(["", 'Say "yes".\n']), effort=dice.choice(EFFORTS), **options)
-        chat.history = random_history(dice)
+    for _ in range(200):
+        chat = Chat(lab=lab)
+        chat.settings, chat.history = random_settings(dice), random_history(dice)
         asked.clear()
         names: dict[str, Any] = {}
         exec(chat.to_python(), names)
         assert names["chat"].settings == chat.settings
-        assert asked == [one.content for one in chat.messages if one.role == "user"]
+        path = [*chat.history.path(), None]
+        pairs = [(one, after) for one, after in pairwise(path) if one and one.message.role == "user"]
+        settings = [after.settings if after and after.settings else chat.settings for _, after in pairs]
+        assert asked == [(one.message.content, used) for (one, _), used in zip(pairs, settings, strict=True)]
 
 
 def test_the_exported_code_asks_the_same(lab: Connection, practice_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,6 +442,28 @@ def test_the_exported_code_asks_the_same(lab: Connection, practice_url: str, mon
     exec(chat.to_python(), names)
     assert names["chat"].messages == chat.messages
     assert names["chat"].body(chat.messages) == chat.body(chat.messages)
+
+
+def test_every_answer_remembers_how_it_was_asked_for(lab: Connection) -> None:
+    chat = Chat(lab=lab, seed=7)
+    chat.ask(TOKEN)
+    chat.change(effort="high", options={})
+    chat.ask(WHY)
+    first, second = (node.settings for node in chat.history.path() if node.message.role == "assistant")
+    assert first == Settings(lab.model, effort="low", options={"seed": 7})
+    assert second == Settings(lab.model, effort="high")
+    assert f"({lab.model} · low · seed 7)" in chat.to_markdown()
+    assert chat.to_python().splitlines()[2:] == [
+        f"chat = Chat(model={lab.model!r}, effort='low', seed=7)", f"chat.ask({TOKEN!r})",
+        "chat.change(effort='high', options={})", f"chat.ask({WHY!r})",
+    ]  # fmt: skip
+
+
+def test_thinking_is_counted(lab: Connection) -> None:
+    heard: list[Any] = []
+    cost = Chat(lab=lab, effort="high").stream(TOKEN, heard.append).wait().metrics
+    assert cost.thinking_tokens == sum(isinstance(event, Thinking) for event in heard) > 5
+    assert 0 < cost.thinking_tokens < cost.tokens and cost.thinking_s > 0
 
 
 def test_markdown_shows_who_said_what(lab: Connection) -> None:

@@ -1,5 +1,6 @@
 """The panel's Python side: wishes from the browser, what goes out, and that panel and conversation are one."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from html import escape, unescape
@@ -154,6 +155,32 @@ def test_every_word_of_the_front_end_is_there(lang: str) -> None:
     source += (Path(__file__).parent.parent / "frontend" / "src" / "markdown.js").read_text(encoding="utf-8")
     used = set(re.findall(r'(?:words|\bw|small)\("(\w+)"', source))
     assert used and used <= set(area_texts(lang, "panel")["words"])
+
+
+def test_raw_shows_what_was_asked_then(browser: Browser) -> None:
+    chat = browser.panel.chat
+    chat.ask(TOKEN)
+    node = chat.history.head
+    chat.change(effort="high", options={"seed": 3})
+    browser.wish("raw", node=node)
+    raw = json.loads(browser.heard[-1]["s"])
+    assert raw["request"]["think"] == "medium" and "options" not in raw["request"]
+    assert raw["request"]["messages"] == [{"role": "user", "content": TOKEN}]
+    assert browser.panel.state["messages"][-1]["line"].startswith(f"{chat.lab.model} · medium · ")
+    assert "tokens" in browser.panel.state["messages"][-1]["thought"]
+
+
+def test_a_trouble_comes_with_a_button(browser: Browser) -> None:
+    chat = browser.panel.chat
+    there = chat.settings.model
+    chat.change(model="gpt-oss:not-there")
+    browser.wish("ask", text=TOKEN)
+    browser.wait()
+    assert browser.panel.state["acts"] == ("pull",) and "not-there" in browser.panel.state["problem"]
+    chat.change(model=there)
+    browser.wish("pull")  # it is there: nothing to fetch
+    until(lambda: len(chat.messages) == 2)
+    assert browser.panel.state["acts"] == ()
 
 
 def until(true: Callable[[], bool]) -> None:

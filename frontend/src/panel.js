@@ -1,9 +1,9 @@
 // The chat panel. Python holds the conversation; this draws it and sends wishes back.
 //
 // From Python: the trait `state` (the whole conversation, set when a turn ends or something changes) and messages while
-// an answer is made: {k:"d", n, c, s} a piece of text `s` for channel `c` that begins at letter `n`; {k:"w", s} what the
+// an answer is made: {k:"d", n, c, s} a piece of text `s` for channel `c` that begins at letter `n`, `t` pieces so far; {k:"w", s} what the
 // server is doing; {k:"t", …} tools; {k:"note", s}; {k:"full", thinking, content} after {k:"resync"}; {k:"end", …}.
-// To Python: {k:"ask", text}, stop, again, edit, go, undo, set, approve, unload, raw, save, resync.
+// To Python: {k:"ask", text}, stop, again, edit, go, undo, set, approve, unload, raw, save, resync, pull, cancel.
 import { Growing, copyText } from "./markdown.js";
 
 const PINNED_PX = 40;
@@ -28,6 +28,7 @@ class Panel {
     this.words = (key) => model.get("words")[key] ?? key;
     this.live = null;
     this.follow = true;
+    this.top = 0;
     this.away = true;
     this.build();
     this.onState = () => this.drawState();
@@ -171,7 +172,8 @@ class Panel {
       this.live = null;
       this.log.replaceChildren(...state.messages.map((message) => this.drawMessage(message)));
       this.scroll();
-      this.status.textContent = state.problem;
+      const acts = (state.acts ?? []).map((act) => this.act(act));
+      this.status.replaceChildren(state.problem, acts.length ? "\n" : "", ...acts);
       clearTimeout(this.second);
     } else if (!this.live) {
       this.log.replaceChildren(...state.messages.map((message) => this.drawMessage(message)));
@@ -181,6 +183,11 @@ class Panel {
     this.chips.replaceChildren(...(state.messages.length || state.running ? [] : state.chips.map((text) => this.chip(text))));
     this.drawMeter(state.used, state.window);
     this.running(state.running);
+  }
+
+  /** What can be done about a trouble. */
+  act(name) {
+    return this.small(name, () => name === "again" ? this.ask({ k: name }) : this.say({ k: name }));
   }
 
   chip(text) {
@@ -206,7 +213,7 @@ class Panel {
     if (message.role === "user") return this.drawUser(message);
     if (message.role === "tool") return this.drawResult(message.tool, message.content, true);
     const box = make("article", { className: "gol-message gol-assistant", "aria-label": this.words("answer") });
-    if (message.thinking) box.append(this.thinkingBlock(message.thinking, false).box);
+    if (message.thinking) box.append(this.thinkingBlock(message.thinking, false, message.thought).box);
     for (const call of message.calls) box.append(this.callBlock(call));
     if (message.content) {
       const place = box.appendChild(make("div", { className: "gol-text" }));
@@ -263,9 +270,9 @@ class Panel {
     area.focus();
   }
 
-  thinkingBlock(text, open) {
+  thinkingBlock(text, open, thought) {
     const body = make("div", { className: "gol-thought", textContent: text });
-    const summary = make("summary", { textContent: this.words("thinking") });
+    const summary = make("summary", { textContent: [this.words("thinking"), thought].filter(Boolean).join(" · ") });
     return { box: make("details", { className: "gol-thinking", open }, summary, body), body, summary };
   }
 
@@ -293,17 +300,17 @@ class Panel {
     const place = make("div", { className: "gol-text" });
     box.append(thinking.box, steps, place);
     this.log.append(box);
-    this.live = { box, thinking, steps, place, growing: new Growing(place, this.words), text: { thinking: "", content: "" }, began: performance.now(), dirty: false };
+    this.live = { box, thinking, steps, place, growing: new Growing(place, this.words), text: { thinking: "", content: "" }, pieces: {}, began: performance.now(), dirty: false };
   }
 
   take(message) {
     if (message.k === "file") return this.download(message);
     if (message.k === "raw") return this.showRaw(message.s);
     if (message.k === "end") return this.end(message);
+    if (message.k === "w") this.tellStatus(message.s);
     if (!this.live) return;
     if (message.k === "d") this.piece(message);
     else if (message.k === "full") { this.live.text = { thinking: message.thinking, content: message.content }; this.paintSoon(); }
-    else if (message.k === "w") this.status.textContent = message.s;
     else if (message.k === "call") this.live.steps.append(this.callBlock(message.call));
     else if (message.k === "approve") this.live.steps.append(this.approval(message));
     else if (message.k === "result") { this.live.steps.append(this.drawResult(message.name, message.s, message.ok)); this.nextStep(); }
@@ -311,10 +318,14 @@ class Panel {
     this.scroll();
   }
 
-  piece({ n, c, s }) {
+  /** What the server is doing; buttons beside it stay. */
+  tellStatus(text) { this.status.replaceChildren(`${text} `, ...this.status.querySelectorAll("button")); }
+
+  piece({ n, c, s, t }) {
     const { text } = this.live;
     if (n > text[c].length) { this.say({ k: "resync" }); return; }
     text[c] = text[c].slice(0, n) + s;
+    this.live.pieces[c] = t;
     this.status.textContent = "";
     this.paintSoon();
   }
@@ -338,7 +349,7 @@ class Panel {
     if (thinking) {
       live.thinking.box.hidden = false;
       live.thinking.body.textContent = thinking;
-      if (!content) live.thinking.summary.textContent = `${this.words("thinking")} · ${((performance.now() - live.began) / 1000).toFixed(0)} s`;
+      if (!content) live.thinking.summary.textContent = `${this.words("thinking")} · ${((performance.now() - live.began) / 1000).toFixed(0)} s · ${live.pieces.thinking ?? 0} ${this.words("tokens")}`;
       else if (!live.folded) { live.folded = true; live.thinking.box.open = false; }
     }
     live.growing.show(content);
@@ -376,8 +387,13 @@ class Panel {
     if (this.follow) this.log.scrollTop = this.log.scrollHeight;
   }
 
+  /** Only a way upwards is somebody's wish: text may have grown since the place was set. */
   scrolled() {
-    if (!this.away) this.follow = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < PINNED_PX;
+    if (this.away) return;
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    if (scrollHeight - scrollTop - clientHeight < PINNED_PX) this.follow = true;
+    else if (scrollTop < this.top) this.follow = false;
+    this.top = scrollTop;
   }
 
   /** JupyterLab takes cells that are out of sight off the page, and the place in a text is lost with that. */

@@ -5,9 +5,9 @@
 >>> for event in chat.stream("Why does it matter?"): ...
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -17,7 +17,7 @@ from gptoss_lab.chat import answer_format, transcript
 from gptoss_lab.chat.events import Event, Started
 from gptoss_lab.chat.generation import Generation, Lines, Plan
 from gptoss_lab.chat.history import History, Node
-from gptoss_lab.chat.message import Call, Message, Metrics, Reply
+from gptoss_lab.chat.message import Call, Message, Metrics, Reply, Settings
 from gptoss_lab.chat.openai_lab import OpenAIConnection
 from gptoss_lab.chat.tools import Tool, tool
 from gptoss_lab.connect import Connection, connect
@@ -28,17 +28,6 @@ from gptoss_lab.text import text
 EFFORTS = ("low", "medium", "high")
 APPROVALS = ("ask", "always", "never")
 MOST_STEPS = 8
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the model is asked: everything that shapes an answer besides the messages."""
-
-    model: str
-    system: str = ""
-    effort: str = "low"
-    options: Mapping[str, Any] = field(default_factory=dict)  # temperature, seed, num_ctx, …
-    format: Any = None  # a pydantic model, a JSON schema, or "json"
 
 
 class Chat:
@@ -181,7 +170,7 @@ class Chat:
             )
 
         def keep(message: Message, metrics: Metrics | None) -> None:
-            self.history.add(message, metrics)
+            self.history.add(message, metrics, settings if message.role == "assistant" else None)
             if metrics and metrics.prompt_tokens:
                 self._learn_from(metrics.prompt_tokens)
 
@@ -275,11 +264,11 @@ class Chat:
 
     def to_markdown(self) -> str:
         """Return the branch that is spoken on as Markdown."""
-        return transcript.markdown(self.messages)
+        return transcript.markdown(self.history.path())
 
     def to_python(self) -> str:
-        """Return Python code that asks the questions of this branch again."""
-        return transcript.python(self.settings, self.messages)
+        """Return Python code that asks the questions of this branch again, each with the settings it was asked with."""
+        return transcript.python(self.settings, self.history.path())
 
     def panel(self) -> Any:
         """Return a panel of this conversation for a notebook; the widgets know this module, and not it them."""

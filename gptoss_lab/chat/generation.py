@@ -175,6 +175,7 @@ class Generation:
     def _read(self) -> tuple[Message, Metrics, str]:
         """Read one stream to its end and return the message, its cost, and why it ended."""
         began_s, first_s, said_s = time.monotonic(), 0.0, 0.0
+        thought_s, thoughts = 0.0, 0
         message = Message("assistant")
         last: dict[str, Any] = {}
         self._stream = self._plan.open(self._turn)
@@ -185,6 +186,8 @@ class Generation:
                 if line is not None:
                     message, came = self._taken(message, line)
                     first_s = first_s or (waited_s if came else 0.0)
+                    if (line.get("message") or {}).get("thinking"):
+                        thought_s, thoughts = waited_s - first_s, thoughts + 1
                     last = line
                 elif not first_s and waited_s - said_s >= _SAY_EVERY_S:
                     said_s = waited_s
@@ -196,7 +199,10 @@ class Generation:
             self._stream.close()
         stopped = self._stopped.is_set() and not last.get("done")
         share, window, _ = self._plan.look()
-        cost = replace(_metrics(last), first_token_s=first_s, gpu_share=share, window=window or self._plan.window)
+        cost = replace(
+            _metrics(last), first_token_s=first_s, thinking_s=thought_s, thinking_tokens=thoughts, gpu_share=share,
+            window=window or self._plan.window,
+        )  # fmt: skip
         return replace(message, stopped=stopped), cost, "stopped" if stopped else str(last.get("done_reason") or "")
 
     def _taken(self, message: Message, line: dict[str, Any]) -> tuple[Message, bool]:

@@ -6,7 +6,7 @@ The head is the last message of the branch that is spoken on. This module knows 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gptoss_lab.chat.message import Message, Metrics
+from gptoss_lab.chat.message import Message, Metrics, Settings
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Node:
     parent: int | None
     message: Message
     metrics: Metrics | None = None
+    settings: Settings | None = None  # how the model was asked for this message
     children: list[int] = field(default_factory=list)
 
 
@@ -28,9 +29,9 @@ class History:
         self.head: int | None = None
         self._roots: list[int] = []
 
-    def add(self, message: Message, metrics: Metrics | None = None) -> Node:
+    def add(self, message: Message, metrics: Metrics | None = None, settings: Settings | None = None) -> Node:
         """Add a message after the head and make it the head."""
-        node = Node(len(self.nodes), self.head, message, metrics)
+        node = Node(len(self.nodes), self.head, message, metrics, settings)
         self.nodes[node.id] = node
         self._siblings(node.parent).append(node.id)
         self.head = node.id

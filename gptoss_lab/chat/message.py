@@ -39,6 +39,21 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How the model is asked: everything that shapes an answer besides the messages."""
+
+    model: str
+    system: str = ""
+    effort: str = "low"
+    options: Mapping[str, Any] = field(default_factory=dict)  # temperature, seed, num_ctx, …
+    format: Any = None  # a pydantic model, a JSON schema, or "json"
+
+    def __str__(self) -> str:
+        """Return what a reader of an answer wants to know."""
+        return " · ".join([self.model, self.effort, *(f"{name} {value}" for name, value in self.options.items())])
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What one request to the model cost; times in seconds."""
 
@@ -49,6 +64,8 @@ class Metrics:
     prefill_s: float = 0.0
     first_token_s: float = 0.0  # as seen from here
     decode_s: float = 0.0
+    thinking_s: float = 0.0  # as seen from here
+    thinking_tokens: int = 0  # as many as pieces came: Ollama sends a token in a piece
     gpu_share: float | None = None
     window: int = 0  # tokens of context; 0 when it is not known
 

@@ -6,13 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptoss_lab.chat.history import History
-from gptoss_lab.chat.message import Call, Message, Metrics
+from gptoss_lab.chat.answer_format import wanted
+from gptoss_lab.chat.history import History, Node
+from gptoss_lab.chat.message import Call, Message, Metrics, Settings
 from gptoss_lab.errors import LabError
 from gptoss_lab.text import text
 
 if TYPE_CHECKING:
-    from gptoss_lab.chat.conversation import Chat, Settings
+    from gptoss_lab.chat.conversation import Chat
 
 VERSION = 1
 _KIND = "gptoss-lab chat"
@@ -29,17 +30,17 @@ def save(chat: "Chat", path: Path) -> Path:
 
 def as_json(chat: "Chat") -> dict[str, Any]:
     """Return a conversation as plain JSON values; a pydantic format becomes its JSON schema."""
-    from gptoss_lab.chat.answer_format import wanted
-
-    settings = {**asdict(chat.settings), "format": wanted(chat.settings.format)}
-    nodes = [asdict(node) for node in chat.history.nodes.values()]
+    nodes = [{**asdict(node), "settings": _plain(node.settings)} for node in chat.history.nodes.values()]
+    settings = _plain(chat.settings)
     return {"kind": _KIND, "version": VERSION, "settings": settings, "head": chat.history.head, "nodes": nodes}
 
 
-def load(path: Path) -> "tuple[Settings, History]":
-    """Return settings and history of a file; raises LabError when it holds none."""
-    from gptoss_lab.chat.conversation import Settings
+def _plain(settings: Settings | None) -> dict[str, Any] | None:
+    return {**asdict(settings), "format": wanted(settings.format)} if settings else None
 
+
+def load(path: Path) -> tuple[Settings, History]:
+    """Return settings and history of a file; raises LabError when it holds none."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         version = told["version"] if told["kind"] == _KIND else 0
@@ -56,20 +57,22 @@ def _history(told: dict[str, Any]) -> History:
         message = saved["message"]
         calls = tuple(Call(**call) for call in message.pop("calls"))
         metrics = Metrics(**saved["metrics"]) if saved["metrics"] else None
+        settings = Settings(**saved["settings"]) if saved["settings"] else None
         history.back_to(saved["parent"])
-        history.add(Message(**message, calls=calls), metrics)
+        history.add(Message(**message, calls=calls), metrics, settings)
     history.back_to(told["head"])
     return history
 
 
-def markdown(messages: Iterable[Message]) -> str:
-    """Return messages as Markdown; thinking and tools are quoted."""
-    return "\n\n".join(part for message in messages for part in _parts(message))
+def markdown(path: Iterable[Node]) -> str:
+    """Return messages as Markdown; thinking and tools are quoted, and each answer says how it was asked for."""
+    return "\n\n".join(part for node in path for part in _parts(node))
 
 
-def _parts(message: Message) -> Iterator[str]:
-    names = {"user": "you", "assistant": "model", "tool": "tool"}
-    yield f"**{text(f'chat.{names[message.role]}')}**" + (f" `{message.tool}`" if message.tool else "")
+def _parts(node: Node) -> Iterator[str]:
+    message, names = node.message, {"user": "you", "assistant": "model", "tool": "tool"}
+    label = f" `{message.tool}`" if message.tool else f" ({node.settings})" if node.settings else ""
+    yield f"**{text(f'chat.{names[message.role]}')}**{label}"
     if message.thinking:
         yield "\n".join(f"> {line}" for line in [f"*{text('chat.thinking')}*", "", *message.thinking.splitlines()])
     for call in message.calls:
@@ -80,14 +83,32 @@ def _parts(message: Message) -> Iterator[str]:
         yield text("chat.stopped")
 
 
-def python(settings: "Settings", messages: Sequence[Message]) -> str:
-    """Return code that asks the questions again with the same settings."""
-    from gptoss_lab.chat.answer_format import wanted
+def python(settings: Settings, path: Sequence[Node]) -> str:
+    """Return code that asks the questions again, each with the settings it was asked with, and ends with `settings`."""
+    turns = list(_turns(path, settings))
+    now = turns[0][0] if turns else settings
+    lines = [f"chat = Chat({_arguments(now)})"]
+    for used, question in turns:
+        lines += [*_change(now, used), f"chat.ask({question!r})"]
+        now = used
+    return "\n".join(["from gptoss_lab import Chat", "", *lines, *_change(now, settings)])
 
-    given = {
-        "model": settings.model, "system": settings.system, "effort": settings.effort,
-        "format": wanted(settings.format), **settings.options,
-    }  # fmt: skip
-    arguments = ", ".join(f"{name}={value!r}" for name, value in given.items() if value not in ("", None))
-    asked = [f"chat.ask({message.content!r})" for message in messages if message.role == "user"]
-    return "\n".join(["from gptoss_lab import Chat", "", f"chat = Chat({arguments})", *asked])
+
+def _turns(path: Sequence[Node], settings: Settings) -> Iterator[tuple[Settings, str]]:
+    """Yield each question with its settings: those of the answer after it, or of the whole conversation."""
+    for at, node in enumerate(path):
+        if node.message.role == "user":
+            after = path[at + 1].settings if at + 1 < len(path) else None
+            yield after or settings, node.message.content
+
+
+def _arguments(settings: Settings) -> str:
+    given = _plain(settings) or {}
+    given |= given.pop("options")
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value not in ("", None))
+
+
+def _change(before: Settings, after: Settings) -> list[str]:
+    old, new = _plain(before) or {}, _plain(after) or {}
+    changed = ", ".join(f"{name}={value!r}" for name, value in new.items() if value != old[name])
+    return [f"chat.change({changed})"] if changed else []

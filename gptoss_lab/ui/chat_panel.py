@@ -29,7 +29,9 @@ from gptoss_lab.chat.events import (
     ToolResult,
     Waiting,
 )
+from gptoss_lab.chat.history import Node
 from gptoss_lab.errors import LabError
+from gptoss_lab.setup.pull import Pull, pull
 from gptoss_lab.setup.trouble import explain
 from gptoss_lab.text import area_texts, language, text
 from gptoss_lab.ui.transcript import transcript_html
@@ -53,6 +55,8 @@ class ChatPanel(anywidget.AnyWidget):
         self._stream = _Stream(self.send)
         self._approvals: dict[int, Approval] = {}
         self._problem = ""
+        self._acts: tuple[str, ...] = ()
+        self._pulling: Pull | None = None
         self._twin_shown: Any = None
         self._notes: dict[int | None, list[str]] = {}
         super().__init__(words=area_texts(language(), "panel")["words"], twin=f"t{next(_numbers)}{int(time.time())}")
@@ -75,6 +79,8 @@ class ChatPanel(anywidget.AnyWidget):
             "approve": lambda told: self._approvals.pop(told["id"]).decide(bool(told["allow"])),
             "unload": lambda told: self._change(self._unload),
             "raw": lambda told: self.send({"k": "raw", "s": self._raw(told["node"])}),
+            "pull": lambda told: self._pull(),
+            "cancel": lambda told: self._pulling and self._pulling.cancel(),
             "save": lambda told: self._save(told["as"]),
             "resync": lambda told: self._stream.whole(),
         }
@@ -117,9 +123,27 @@ class ChatPanel(anywidget.AnyWidget):
         while at is not None:
             before.append(nodes[at].message)
             at = nodes[at].parent
-        found = nodes[node]
+        found, asked = nodes[node], [one.role for one in before]  # newest first
+        settings = found.settings or self.chat.settings
+        body = self.chat.body(before[::-1], settings, len(asked) - 1 - asked.index("user") if "user" in asked else -1)
         reply = {**found.message.on_wire(with_thinking=True), "metrics": vars(found.metrics or Metrics())}
-        return json.dumps({"request": self.chat.body(before[::-1]), "reply": reply}, ensure_ascii=False, indent=1)
+        return json.dumps({"request": body, "reply": reply}, ensure_ascii=False, indent=1)
+
+    def _pull(self) -> None:
+        """Get the model that is missing, show how far it is, and ask again when it is there."""
+        self._pulling = pull(self.chat.settings.model, self.chat.lab)
+        self._show(str(self._pulling.progress), ("cancel",))
+        self._pulling.watch(lambda progress: self.send({"k": "w", "s": str(progress)}))
+        threading.Thread(target=self._after, args=(self._pulling,), name="after pull", daemon=True).start()
+
+    def _after(self, pulling: Pull) -> None:
+        try:
+            done = pulling.wait().state == "done"
+            self._show(pulling.progress.note, () if done else ("pull",))
+            if done:
+                self.chat.regenerate()
+        except LabError as error:
+            self._show(str(error), ("pull",))
 
     def _save(self, kind: str) -> None:
         content = self.chat.to_python() if kind == "py" else self.chat.to_markdown()
@@ -134,7 +158,7 @@ class ChatPanel(anywidget.AnyWidget):
             return
         self._stream.flush()
         if isinstance(event, Started):
-            self._problem = ""
+            self._problem, self._acts = "", ()
             self._stream.clear()
             self.state = self._drawn(running=True)
         elif isinstance(event, Waiting):
@@ -155,6 +179,7 @@ class ChatPanel(anywidget.AnyWidget):
 
     def _end(self, event: Done | Failed) -> None:
         self._problem = str(event.trouble) if isinstance(event, Failed) else ""
+        self._acts = _acts(event.trouble.code) if isinstance(event, Failed) else ()
         content = "" if isinstance(event, Failed) else event.reply.content
         self._approvals.clear()
         self._notes = {} if isinstance(event, Failed) else {self.chat.history.head: list(event.reply.notes)}
@@ -162,8 +187,8 @@ class ChatPanel(anywidget.AnyWidget):
         self.state = self._drawn(running=False)
         self._keep_twin()
 
-    def _show(self, problem: str) -> None:
-        self._problem = problem
+    def _show(self, problem: str, acts: tuple[str, ...] = ()) -> None:
+        self._problem, self._acts = problem, acts
         self.state = self._drawn(running=self.chat.running)
         self._keep_twin()
 
@@ -177,7 +202,8 @@ class ChatPanel(anywidget.AnyWidget):
         ]
         cost = next((node.metrics for node in reversed(path) if node.metrics), Metrics())
         return {
-            "messages": messages, "running": running, "problem": self._problem, "label": chat.lab.label,
+            "messages": messages, "running": running, "problem": self._problem, "acts": self._acts,
+            "label": chat.lab.label,
             "models": self._models(), "settings": self._settings(), "chips": self._chips(), "version": time.time(),
             "used": cost.prompt_tokens + cost.tokens, "window": cost.window,
         }  # fmt: skip
@@ -189,8 +215,8 @@ class ChatPanel(anywidget.AnyWidget):
             "node": node.id, "role": message.role, "content": message.content, "thinking": message.thinking,
             "calls": [{"name": call.name, "arguments": dict(call.arguments)} for call in message.calls],
             "tool": message.tool, "stopped": message.stopped, "turn": turn, "last": node.id == last,
-            "versions": len(siblings), "version": siblings.index(node.id), "line": _line(node.metrics),
-            "notes": self._notes.get(node.id, []),
+            "versions": len(siblings), "version": siblings.index(node.id), "line": _line(node),
+            "thought": _thought(node.metrics), "notes": self._notes.get(node.id, []),
         }  # fmt: skip
 
     def _settings(self) -> dict[str, Any]:
@@ -244,12 +270,14 @@ class _Stream:
         with self._lock:
             self._said = {"thinking": "", "content": ""}
             self._sent = {"thinking": 0, "content": 0}
+            self._pieces = {"thinking": 0, "content": 0}
             self._flushed_s = 0.0
 
     def add(self, channel: str, words: str) -> None:
         """Take a piece; send when there is enough of it, or it has waited long enough."""
         with self._lock:
             self._said[channel] += words
+            self._pieces[channel] += 1
             waiting = sum(len(self._said[one]) - self._sent[one] for one in self._said)
             if waiting >= _BATCH_LETTERS or time.monotonic() - self._flushed_s >= _BATCH_S:
                 self.flush()
@@ -260,7 +288,8 @@ class _Stream:
             for channel, said in self._said.items():
                 begin = self._sent[channel]
                 if begin < len(said):
-                    self._send({"k": "d", "n": _units(said[:begin]), "c": channel, "s": said[begin:]})
+                    at, pieces = _units(said[:begin]), self._pieces[channel]
+                    self._send({"k": "d", "n": at, "c": channel, "s": said[begin:], "t": pieces})
                     self._sent[channel] = len(said)
             self._flushed_s = time.monotonic()
 
@@ -276,13 +305,26 @@ def _units(words: str) -> int:
     return len(words.encode("utf-16-le")) // 2
 
 
-def _line(cost: Metrics | None) -> str:
-    """Return what an answer cost, in one line."""
-    if cost is None or not cost.tokens:
+def _acts(code: str) -> tuple[str, ...]:
+    """Return what a button can do about a trouble."""
+    return ("pull",) if code == "model_missing" else ("again",)
+
+
+def _thought(cost: Metrics | None) -> str:
+    """Return how long and how much a model has thought."""
+    if cost is None or not cost.thinking_tokens:
         return ""
+    return text("panel.thought", seconds=f"{cost.thinking_s:.1f}", tokens=cost.thinking_tokens)
+
+
+def _line(node: Node) -> str:
+    """Return how an answer was asked for and what it cost, in one line."""
+    cost, how = node.metrics, str(node.settings or "")
+    if cost is None or not cost.tokens:
+        return how
     share = "" if cost.gpu_share is None else f" · {cost.gpu_share:.0%} GPU"
     figures = {"tokens": cost.tokens, "tok_s": f"{cost.tok_s:.0f}", "first": f"{cost.first_token_s:.2f}"}
-    return text("panel.line", **figures) + share
+    return " · ".join(filter(None, [how, text("panel.line", **figures) + share]))
 
 
 def _answer_in_a_subshell(widget: ChatPanel) -> None:

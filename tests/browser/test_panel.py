@@ -297,6 +297,18 @@ def test_the_newest_answer_is_in_view_also_after_a_time_off_the_page(page: Page)
     assert at_the_end(page)
 
 
+def test_text_that_comes_before_the_scroll_event_does_not_count_as_scrolling_up(page: Page) -> None:
+    finish(page, "long\n\n" * 60)
+    begin(page)
+    assert at_the_end(page)
+    grow = "(log) => { log.append(...['p', 'p'].map((name) => document.createElement(name)));"
+    page.locator(".gol-log").evaluate(
+        grow + " log.lastChild.style.height = '900px'; log.dispatchEvent(new Event('scroll')); }"
+    )
+    page.evaluate("tell({k: 'd', n: 0, c: 'content', s: 'new', t: 1})")
+    assert at_the_end(page)
+
+
 def test_whoever_scrolls_up_is_left_where_they_read(page: Page) -> None:
     finish(page, "long\n\n" * 60)
     assert at_the_end(page)
