@@ -57,11 +57,12 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
-        style = 'style="text-align:left;padding-right:1.2em"'
+        style = 'style="text-align:left;padding-right:1.2em;white-space:nowrap"'
         titles, *cases = self._rows()
         head = "".join(f"<th {style}>{escape(title)}</th>" for title in titles)
         rows = "".join("<tr>" + "".join(f"<td {style}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cases)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return f'<div style="overflow-x:auto">{table}</div>'
 
     def to_markdown(self) -> str:
         """Return every conversation in full."""
