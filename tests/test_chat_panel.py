@@ -183,6 +183,29 @@ def test_a_trouble_comes_with_a_button(browser: Browser) -> None:
     assert browser.panel.state["acts"] == ()
 
 
+def test_a_stop_that_comes_late_does_not_end_the_next_answer(browser: Browser) -> None:
+    chat = browser.panel.chat
+    chat.ask(TOKEN)
+    late = browser.panel.state["number"]
+    answer = chat.stream("Tell me a long story.")
+    browser.wish("stop", number=late)
+    answer.wait()
+    assert not chat.messages[-1].stopped
+    answer = chat.stream("Tell me a long story.")
+    browser.wish("stop", number=late + 2)
+    answer.wait()
+    assert chat.messages[-1].stopped
+
+
+def test_a_wish_that_comes_twice_counts_once(browser: Browser) -> None:
+    asked = Approval(Call("look_up", {"word": "x"}))
+    browser.panel.hear(asked)
+    number = browser.heard[-1]["id"]
+    browser.wish("approve", id=number, allow=True)
+    browser.wish("approve", id=number, allow=True)
+    assert asked.wait(1) is True and browser.panel.state["problem"] == ""
+
+
 def until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end and not true():

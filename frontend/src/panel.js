@@ -111,7 +111,7 @@ class Panel {
       event.preventDefault();
       if (!this.state.running) this.press();
     }
-    if (event.key === "Escape" && this.state.running) this.say({ k: "stop" });
+    if (event.key === "Escape" && this.state.running) this.press();
   }
 
   grow() {
@@ -122,7 +122,7 @@ class Panel {
   press() {
     if (this.state.running) {
       this.status.textContent = this.words("stopping");
-      this.say({ k: "stop" });
+      this.sayNow({ k: "stop", number: this.live?.number });
       clearTimeout(this.second);
       this.second = setTimeout(() => this.offerInterrupt(), 1500);
       return;
@@ -134,7 +134,17 @@ class Panel {
     this.ask({ k: "ask", text }, text);
   }
 
-  /** A busy kernel hears nothing on old versions: then only an interrupt helps, which also ends the running cell. */
+  /** A cell that runs keeps ordinary messages waiting on some versions; the control channel is read all the time. */
+  sayNow(wish) {
+    this.say(wish);
+    const kernel = this.model.widget_manager?.kernel;
+    if (!kernel?.sendControlMessage) return;
+    const header = { msg_id: crypto.randomUUID(), msg_type: "comm_msg", session: kernel.clientId, username: kernel.username, date: new Date().toISOString(), version: "5.3" };
+    const content = { comm_id: this.model.get("comm_id"), data: { method: "custom", content: wish } };
+    kernel.sendControlMessage({ channel: "control", header, parent_header: {}, metadata: {}, content, buffers: [] }, false, true);
+  }
+
+  /** Where not even that is heard only an interrupt helps, which also ends the running cell. */
   offerInterrupt() {
     const kernel = this.model.widget_manager?.kernel;
     if (!this.state.running || !kernel?.interrupt) return;
@@ -178,6 +188,7 @@ class Panel {
     } else if (!this.live) {
       this.log.replaceChildren(...state.messages.map((message) => this.drawMessage(message)));
       this.startLive();
+      this.live.number = state.number;
       this.say({ k: "resync" });
     }
     this.chips.replaceChildren(...(state.messages.length || state.running ? [] : state.chips.map((text) => this.chip(text))));
@@ -363,7 +374,7 @@ class Panel {
   }
 
   approval({ id, call }) {
-    const decide = (allow) => () => { this.say({ k: "approve", id, allow }); box.remove(); };
+    const decide = (allow) => () => { this.sayNow({ k: "approve", id, allow }); box.remove(); };
     const box = make("div", { className: "gol-approval", role: "group", "aria-label": this.words("approve") },
       `${this.words("approve")} `, make("code", { textContent: call.name }), this.small("allow", decide(true)), this.small("deny", decide(false)));
     return box;

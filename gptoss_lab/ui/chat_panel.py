@@ -49,12 +49,13 @@ class ChatPanel(anywidget.AnyWidget):
     state = traitlets.Dict().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
     twin = traitlets.Unicode().tag(sync=True)
+    comm_id = traitlets.Unicode().tag(sync=True)  # for wishes over the control channel
 
     def __init__(self, chat: Chat) -> None:
         self.chat = chat
         self._stream = _Stream(self.send)
         self._approvals: dict[int, Approval] = {}
-        self._problem = ""
+        self._number, self._problem = 0, ""
         self._acts: tuple[str, ...] = ()
         self._pulling: Pull | None = None
         self._twin_shown: Any = None
@@ -63,7 +64,8 @@ class ChatPanel(anywidget.AnyWidget):
         self.state = self._drawn(running=False)
         self.on_msg(self._told)
         self.chat.watch(self.hear)
-        _answer_in_a_subshell(self)
+        self.comm_id = self.model_id or ""
+        _hear_while_a_cell_runs(self)
 
     # --- from the browser ---------------------------------------------------------------------------------------------
 
@@ -72,11 +74,11 @@ class ChatPanel(anywidget.AnyWidget):
             "ask": lambda told: self.chat.stream(told["text"]),
             "again": lambda told: self.chat.regenerate(),
             "edit": lambda told: self.chat.edit(told["text"], told["turn"]),
-            "stop": lambda told: self.chat.stop(),
+            "stop": lambda told: self._stop(told.get("number")),
             "undo": lambda told: self._change(self.chat.undo),
             "go": lambda told: self._change(lambda: self._go(told["node"], told["version"])),
             "set": self._set,
-            "approve": lambda told: self._approvals.pop(told["id"]).decide(bool(told["allow"])),
+            "approve": lambda told: self._decide(told["id"], bool(told["allow"])),
             "unload": lambda told: self._change(self._unload),
             "raw": lambda told: self.send({"k": "raw", "s": self._raw(told["node"])}),
             "pull": lambda told: self._pull(),
@@ -91,6 +93,16 @@ class ChatPanel(anywidget.AnyWidget):
             act(wish)
         except (LabError, KeyError, TypeError, ValueError) as error:
             self._show(str(error))
+
+    def _stop(self, number: int | None) -> None:
+        """End an answer; a wish that comes late does not end the next one."""
+        if number in (None, self._number):
+            self.chat.stop()
+
+    def _decide(self, number: int, allow: bool) -> None:
+        """Allow or deny a tool call; a wish may come twice, over two channels."""
+        if approval := self._approvals.pop(number, None):
+            approval.decide(allow)
 
     def _change(self, change: Callable[[], object]) -> None:
         change()
@@ -159,6 +171,7 @@ class ChatPanel(anywidget.AnyWidget):
         self._stream.flush()
         if isinstance(event, Started):
             self._problem, self._acts = "", ()
+            self._number += 1
             self._stream.clear()
             self.state = self._drawn(running=True)
         elif isinstance(event, Waiting):
@@ -203,7 +216,7 @@ class ChatPanel(anywidget.AnyWidget):
         cost = next((node.metrics for node in reversed(path) if node.metrics), Metrics())
         return {
             "messages": messages, "running": running, "problem": self._problem, "acts": self._acts,
-            "label": chat.lab.label,
+            "label": chat.lab.label, "number": self._number,
             "models": self._models(), "settings": self._settings(), "chips": self._chips(), "version": time.time(),
             "used": cost.prompt_tokens + cost.tokens, "window": cost.window,
         }  # fmt: skip
@@ -327,8 +340,18 @@ def _line(node: Node) -> str:
     return " · ".join(filter(None, [how, text("panel.line", **figures) + share]))
 
 
-def _answer_in_a_subshell(widget: ChatPanel) -> None:
-    """Let the browser's wishes be heard while a cell runs: ipykernel 7.4 sends them to the shell that spoke last."""
+def _hear_while_a_cell_runs(widget: ChatPanel) -> None:
+    """Let the browser's wishes be heard while a cell runs, on every ipykernel.
+
+    From 7 on they have a subshell of their own, but 7.4 sends them to the shell that spoke last; before 7 only the
+    control channel is read, and it is not told of widgets.
+    """
+    from IPython.core.getipython import get_ipython
+
     comm: Any = getattr(widget, "comm", None)
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda data, default=None: default
+    kernel = getattr(get_ipython(), "kernel", None)
+    control, shell = (getattr(kernel, f"{name}_handlers", {}) for name in ("control", "shell"))
+    if "comm_msg" in shell:
+        control.setdefault("comm_msg", shell["comm_msg"])

@@ -44,12 +44,12 @@ class Lab:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
 
-    def write(self, name: str, *cells: str) -> str:
+    def write(self, name: str, *cells: str, kernel: str = "python3") -> str:
         """Write an English notebook of such code cells and return the address that opens it."""
-        kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        spec = {"name": kernel, "display_name": kernel, "language": "python"}
         plain = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
         made = [{**plain, "id": f"c{at}", "source": source} for at, source in enumerate(cells)]
-        notebook = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+        notebook = {"cells": made, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}
         path = self.folder / "notebooks" / "en" / f"{name}.ipynb"
         path.write_text(json.dumps(notebook), encoding="utf-8")
         return self.url.replace("00_start_here", name)
