@@ -88,6 +88,7 @@ export class Growing {
     const box = document.createElement("div");
     box.className = "gol-code";
     const pre = box.appendChild(document.createElement("pre"));
+    pre.tabIndex = 0; // so that the keyboard can scroll it
     const inner = pre.appendChild(document.createElement("code"));
     inner.textContent = text;
     const name = (lang || "").trim().split(/\s/)[0].toLowerCase();

@@ -92,7 +92,10 @@ class Panel {
       field.addEventListener("change", () => this.setField(name, field.value));
       return make("label", {}, make("span", { textContent: w(`field_${name}`) }), field);
     });
-    return make("details", { className: "gol-drawer" }, make("summary", { textContent: w("settings") }), ...rows);
+    const summary = make("summary", { textContent: w("settings") });
+    const leave = (event) => { if (event.key === "Escape") { drawer.open = false; summary.focus(); } };
+    const drawer = make("details", { className: "gol-drawer", on: { keydown: leave } }, summary, ...rows);
+    return drawer;
   }
 
   small(word, act) {
@@ -157,8 +160,12 @@ class Panel {
     this.startLive();
     this.running(true);
     this.scroll(true);
+    this.write();
     this.say(wish);
   }
+
+  /** Whoever works in this panel goes on in its composer. */
+  write() { if (this.root.contains(document.activeElement)) this.input.focus(); }
 
   set(settings) { this.say({ k: "set", ...settings }); }
 
@@ -180,13 +187,13 @@ class Panel {
     for (const name of ["temperature", "top_p", "seed", "num_ctx"]) this.fields[name].value = settings.options[name] ?? "";
     if (!state.running) {
       this.live = null;
-      this.log.replaceChildren(...state.messages.map((message) => this.drawMessage(message)));
+      this.drawLog();
       this.scroll();
       const acts = (state.acts ?? []).map((act) => this.act(act));
       this.status.replaceChildren(state.problem, acts.length ? "\n" : "", ...acts);
       clearTimeout(this.second);
     } else if (!this.live) {
-      this.log.replaceChildren(...state.messages.map((message) => this.drawMessage(message)));
+      this.drawLog();
       this.startLive();
       this.live.number = state.number;
       this.say({ k: "resync" });
@@ -194,6 +201,15 @@ class Panel {
     this.chips.replaceChildren(...(state.messages.length || state.running ? [] : state.chips.map((text) => this.chip(text))));
     this.drawMeter(state.used, state.window);
     this.running(state.running);
+  }
+
+  /** Draw all messages; a button in them that had the focus has it again. */
+  drawLog() {
+    const buttons = () => [...this.log.querySelectorAll("button")];
+    const at = buttons().indexOf(document.activeElement);
+    this.log.replaceChildren(...this.state.messages.map((message) => this.drawMessage(message)));
+    const again = buttons()[at];
+    if (at >= 0) (again && !again.disabled ? again : this.log).focus();
   }
 
   /** What can be done about a trouble. */
@@ -270,14 +286,19 @@ class Panel {
 
   editUser(box, message) {
     const area = make("textarea", { value: message.content, rows: 3, "aria-label": this.words("edit"), "data-lm-suppress-shortcuts": "true",
-      on: { keydown: (event) => { event.stopPropagation(); if (event.key === "Escape") this.drawState(); if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); } } } });
+      on: { keydown: (event) => { event.stopPropagation(); if (event.key === "Escape") cancel(); if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); } } } });
     const send = () => {
       if (!area.value.trim()) return;
       while (box.nextSibling) box.nextSibling.remove();
       box.replaceChildren(make("div", { className: "gol-text", textContent: area.value }));
       this.ask({ k: "edit", turn: message.turn, text: area.value });
     };
-    box.replaceChildren(area, make("div", { className: "gol-under" }, this.small("send", send), this.small("cancel", () => this.drawState())));
+    const cancel = () => {
+      const before = this.drawUser(message);
+      box.replaceWith(before);
+      before.querySelector("button").focus();
+    };
+    box.replaceChildren(area, make("div", { className: "gol-under" }, this.small("send", send), this.small("cancel", cancel)));
     area.focus();
   }
 
@@ -374,15 +395,19 @@ class Panel {
   }
 
   approval({ id, call }) {
-    const decide = (allow) => () => { this.sayNow({ k: "approve", id, allow }); box.remove(); };
+    const decide = (allow) => () => { this.sayNow({ k: "approve", id, allow }); this.write(); box.remove(); };
     const box = make("div", { className: "gol-approval", role: "group", "aria-label": this.words("approve") },
       `${this.words("approve")} `, make("code", { textContent: call.name }), this.small("allow", decide(true)), this.small("deny", decide(false)));
     return box;
   }
 
   showRaw(text) {
-    const box = make("div", { className: "gol-raw" }, make("pre", { textContent: text, tabIndex: 0 }), this.small("close", () => box.remove()));
+    const before = document.activeElement;
+    const leave = () => { box.remove(); before.focus(); };
+    const close = this.small("close", leave);
+    const box = make("div", { className: "gol-raw", on: { keydown: (event) => { if (event.key === "Escape") leave(); } } }, make("pre", { textContent: text, tabIndex: 0 }), close);
     this.root.append(box);
+    close.focus();
   }
 
   download({ name, s }) {
