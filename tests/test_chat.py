@@ -369,9 +369,38 @@ def test_the_estimate_learns_from_the_counter(lab: Connection) -> None:
     assert abs(again - reply.metrics.prompt_tokens) < 0.3 * reply.metrics.prompt_tokens
 
 
-def test_markers_of_the_format_are_explained(stage: Staged) -> None:
-    stage.answers["/api/chat"] = (200, lines({"content": "<|channel|>analysis<|message|>hm"}))
-    assert any("<|channel|>" in note for note in Chat(lab=staged_lab(stage)).ask(TOKEN).notes)
+LEAKS = (
+    "<|channel|>analysis<|message|>hm",
+    "<|start|>assistant<|channel|>final<|message|>Hello",
+    "Hello<|return|>",
+    "Hi<|end|>",
+    "<|constrain|>json<|message|>{}",
+    "<|channel|>commentary to=functions.look_up",
+    "assistantfinalHello",
+    "Hm.<|call|>",
+    "analysisThe user greets me.assistantfinalHello",
+    "commentary to=functions.look_up json{}",
+    "analysisWe need to answer.",
+    "<|endoftext|>",
+    "First.<|end|><|start|>assistantcommentary to=functions.x",
+    '{"a": 1}<|call|>',
+    "assistantanalysisHm",
+)
+QUOTES = (
+    "The `<|channel|>` sign names the channel.",
+    "```\n<|start|>assistant<|end|>\n```",
+    "The analysis channel holds notes.",
+    "My assistant finally came.",
+    "Analysis: it is fine.",
+    "Call it with functions and to = 3.",
+)
+
+
+@pytest.mark.parametrize("said", LEAKS + QUOTES)
+def test_leaked_signs_of_the_format_are_explained_and_quoted_ones_are_not(stage: Staged, said: str) -> None:
+    stage.answers["/api/chat"] = (200, lines({"content": said}))
+    notes = Chat(lab=staged_lab(stage)).ask(TOKEN).notes
+    assert any("<|channel|>" in note for note in notes) == (said in LEAKS)
 
 
 # --- keeping ----------------------------------------------------------------------------------------------------------

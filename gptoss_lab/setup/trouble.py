@@ -170,6 +170,13 @@ def trouble(code: str, detail: str = "", **values: object) -> Trouble:
     return Trouble(code, what, why, do, _COMMANDS.get(code, "").format(**fields), detail)
 
 
+_CODE = re.compile(r"```.*?(```|$)|`[^`\n]*`", re.DOTALL)  # who quotes the format does not leak it
+_LEAKED = re.compile(
+    r"<\|(start|end|message|channel|constrain|call|return|startoftext|endoftext)\|>"
+    r"|^(analysis|commentary)(?=[A-Z])|assistant(analysis|commentary|final)|\bto=functions\.\w"
+)
+
+
 def of_reply(reply: Any, context: int = 0) -> Trouble | None:
     """Return what is wrong with a whole reply that raised nothing; None when nothing is.
 
@@ -179,7 +186,7 @@ def of_reply(reply: Any, context: int = 0) -> Trouble | None:
     message = told.get("message") or told
     content, thinking = (_of(message, name) or "" for name in ("content", "thinking"))
     content = content or told.get("response") or ""
-    if re.search(r"<\|(start|channel|message|end|call|return)\|>", content):
+    if _LEAKED.search(_CODE.sub("", content)):
         return trouble("harmony_leak", detail=content)
     if context and (told.get("prompt_eval_count") or 0) >= context - 1:
         return trouble("forgets", window=f"{context:,}")
